@@ -1,0 +1,40 @@
+"""The interface that every model of a scene has."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..scenes import Camera
+from .rendering import Rendering
+
+
+class Field(torch.nn.Module, abc.ABC):
+    """A learned model of a moving world. ``kind`` names it in the header of ``field.safetensors``."""
+
+    kind: str = ""
+
+    @abc.abstractmethod
+    def at(self, time: float):
+        """The model posed at ``time`` (0..1): a state, which a camera renders."""
+
+    def render(self, camera: Camera, time: float, channels=("color",), values: Tensor | None = None) -> Rendering:
+        """What ``camera`` sees at ``time``; ``channels`` among color, depth, features; ``values`` [N, C] are extra
+        channels given per primitive."""
+        return self.at(time).render(camera, channels, values)
+
+    @abc.abstractmethod
+    def trajectories(self, points: Tensor, time: float, times: Tensor) -> Tensor:
+        """Where the matter at ``points`` [N, 3] at ``time`` is at ``times`` [T]: [N, T, 3]."""
+
+    @abc.abstractmethod
+    def save(self, folder: str | Path) -> None:
+        """Write ``field.safetensors`` into ``folder``, atomically."""
+
+    @classmethod
+    @abc.abstractmethod
+    def load(cls, folder: str | Path) -> Field:
+        """Read what :meth:`save` wrote; BadInput names what is wrong with it."""

@@ -1,0 +1,103 @@
+"""Gaussians posed at one time: what a camera renders, and what maps are lifted onto."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ...kernels import splat
+from ...scenes import Camera
+from ..rendering import Rendering
+
+
+@dataclass(frozen=True)
+class GaussianState:
+    """Posed Gaussians.
+
+    Attributes:
+        means [N, 3], quats [N, 4] (wxyz), scales [N, 3] (linear), opacities [N] (0..1).
+        sh [N, K, 3]: spherical harmonics coefficients of the colour, K = (degree + 1)^2.
+        features [N, D] or None.
+        time: 0..1.
+        background: colour behind everything, [3].
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    sh: Tensor
+    features: Tensor | None
+    time: float
+    background: Tensor
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def degree(self) -> int:
+        """Degree of the spherical harmonics."""
+        return int(self.sh.shape[1] ** 0.5 + 0.5) - 1
+
+    @property
+    def geometry(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means, quaternions, scales and opacities, in the order the splatting kernels take them."""
+        return self.means, self.quats, self.scales, self.opacities
+
+    def subset(self, keep: Tensor) -> GaussianState:
+        """The Gaussians that the boolean mask or index tensor ``keep`` names."""
+        features = None if self.features is None else self.features[keep]
+        return replace(
+            self, means=self.means[keep], quats=self.quats[keep], scales=self.scales[keep],
+            opacities=self.opacities[keep], sh=self.sh[keep], features=features,
+        )
+
+    def render(self, camera: Camera, channels=("color",), values: Tensor | None = None) -> Rendering:
+        """What ``camera`` sees. ``channels`` among color, depth, features; ``values`` [N, C] are composited too."""
+        view, K = camera.viewmat[None].to(self.means), camera.K[None].to(self.means)
+        size = (camera.width, camera.height)
+        rendering = Rendering(camera, self.time, alpha=None)
+        if "color" in channels:
+            mode = "RGB+ED" if "depth" in channels else "RGB"
+            image, alpha, _ = splat.rasterization(
+                *self.geometry, self.sh, view, K, *size, sh_degree=self.degree, render_mode=mode,
+                backgrounds=self.background[None],
+            )
+            rendering.color, rendering.alpha = image[0, ..., :3], alpha[0, ..., 0]
+            if mode == "RGB+ED":
+                rendering.depth = image[0, ..., 3]
+        elif "depth" in channels:
+            image, alpha, _ = splat.rasterization(
+                *self.geometry, self.sh[:, 0], view, K, *size, render_mode="ED",
+            )
+            rendering.depth, rendering.alpha = image[0, ..., 0], alpha[0, ..., 0]
+        extra = [self.features] if "features" in channels and self.features is not None else []
+        extra += [] if values is None else [values]
+        if extra:
+            image, alpha, _ = splat.rasterization(*self.geometry, torch.cat(extra, -1), view, K, *size)
+            rendering.alpha = alpha[0, ..., 0]
+            if "features" in channels and self.features is not None:
+                rendering.features = image[0, ..., : self.features.shape[1]]
+            if values is not None:
+                rendering.values = image[0, ..., image.shape[-1] - values.shape[1] :]
+        if rendering.alpha is None:
+            _, alpha, _ = splat.rasterization(*self.geometry, self.opacities[:, None], view, K, *size)
+            rendering.alpha = alpha[0, ..., 0]
+        return rendering
+
+    def contributors(self, camera: Camera, k: int = 1) -> tuple[Tensor, Tensor]:
+        """The ``k`` strongest Gaussians of each pixel: ids [H, W, k] (-1 for none) and weights T*alpha."""
+        ids, weights = splat.contributors(
+            *self.geometry, camera.viewmat[None].to(self.means), camera.K[None].to(self.means),
+            camera.width, camera.height, k=k,
+        )
+        return ids[0], weights[0]
+
+    def uplift(self, image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+        """Weighted sums of the map ``image`` [H, W, D] over the pixels of each Gaussian, and the weights: [N, D], [N]."""
+        return splat.uplift(
+            *self.geometry, image[None], camera.viewmat[None].to(self.means), camera.K[None].to(self.means),
+            normalize=False,
+        )
