@@ -1,0 +1,1 @@
+"""What a person does: fit, select, track, render, evaluate, view, export; and the command line over them."""

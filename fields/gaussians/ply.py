@@ -1,0 +1,92 @@
+"""The standard 3DGS PLY file: one vertex per Gaussian, as every splat viewer reads it (Kerbl et al. 2023).
+
+Properties, all little-endian float32, in this order: ``x y z``, ``nx ny nz`` (zero), ``f_dc_0..2``,
+``f_rest_0..3(K-1)-1`` (all of red, then green, then blue), ``opacity`` (logit), ``scale_0..2`` (natural logarithm),
+``rot_0..3`` (wxyz).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...scenes.files import BadInput, existing, replacing
+from .state import GaussianState
+
+DEGREES = {3 * ((degree + 1) ** 2 - 1): degree for degree in range(4)}  # number of f_rest -> SH degree
+SMALLEST = 1e-12  # scales and opacities are kept this far from where their logarithm or logit is infinite
+
+
+def names(rest: int) -> list[str]:
+    """Property names in file order for ``rest`` = 3(K-1) higher SH coefficients."""
+    return [
+        *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"),
+        *(f"f_rest_{i}" for i in range(rest)),
+        *("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
+    ]
+
+
+def write_ply(path: str | Path, state: GaussianState) -> None:
+    """Write the posed Gaussians of ``state`` to ``path``, atomically. Features have no place in this format."""
+    from plyfile import PlyData, PlyElement
+
+    count = len(state)
+    columns = [
+        state.means,
+        torch.zeros(count, 3),
+        state.sh[:, 0],
+        state.sh[:, 1:].transpose(1, 2).reshape(count, -1),
+        torch.logit(state.opacities.double(), eps=SMALLEST)[:, None],
+        state.scales.clamp_min(SMALLEST).log(),
+        state.quats,
+    ]
+    table = torch.cat([column.detach().cpu().float() for column in columns], 1)
+    layout = [(name, "<f4") for name in names(3 * (state.sh.shape[1] - 1))]
+    vertices = np.ascontiguousarray(table.numpy(), "<f4").view(layout)[:, 0]
+    with replacing(path) as temporary:
+        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
+
+
+def read_ply(path: str | Path, time: float = 0.0) -> GaussianState:
+    """Gaussians of a standard 3DGS PLY file (binary of either byte order, or text), black background, no features.
+
+    Raises BadInput: missing or damaged file, missing properties, SH of no degree 0..3, numbers that are not finite.
+    """
+    from plyfile import PlyData, PlyParseError
+
+    path = existing(path)
+    try:
+        data = PlyData.read(str(path), mmap=False)
+    except (PlyParseError, ValueError, OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not a readable PLY file ({' '.join(str(error).split())})") from error
+    if "vertex" not in data:
+        raise BadInput(f"{path}: vertex: expected one element per Gaussian, the file has no vertices")
+    vertices = data["vertex"]
+    present = {prop.name for prop in vertices.properties}
+    rest = sum(name.startswith("f_rest_") for name in present)
+    if rest not in DEGREES:
+        raise BadInput(f"{path}: f_rest: expected {', '.join(map(str, DEGREES))} coefficients, got {rest}")
+    wanted = [name for name in names(rest) if name not in ("nx", "ny", "nz")]
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise BadInput(f"{path}: vertex: no property {', '.join(missing)}; this is not a 3D Gaussian splatting file")
+    try:
+        table = torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in wanted], 1))
+    except (TypeError, ValueError) as error:  # a list property where a number is expected
+        raise BadInput(f"{path}: vertex: expected one number per property ({error})") from error
+    bad = ~torch.isfinite(table).all(0)
+    if bad.any():
+        raise BadInput(f"{path}: {wanted[int(bad.nonzero()[0])]}: holds NaN or infinity")
+    means, dc, higher, opacity, scales, quats = table.split([3, 3, rest, 1, 3, 4], 1)
+    return GaussianState(
+        means=means,
+        quats=torch.nn.functional.normalize(quats, dim=-1),
+        scales=scales.exp(),
+        opacities=opacity[:, 0].sigmoid(),
+        sh=torch.cat([dc[:, None], higher.reshape(len(means), 3, rest // 3).transpose(1, 2)], 1),
+        features=None,
+        time=float(time),
+        background=torch.zeros(3),
+    )

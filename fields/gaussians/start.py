@@ -1,0 +1,64 @@
+"""The first field of a scene: where its Gaussians begin and how they may move."""
+
+from __future__ import annotations
+
+import torch
+
+from ...scenes import PointCloud, Scene
+from ..motion import DeformationNetwork, NodeScaffold
+from .config import FitConfig
+from .field import GaussianField
+from .initialize import anchor, from_points, random_points
+
+
+def start_field(scene: Scene, config: FitConfig) -> GaussianField:
+    """Gaussians at the scene's points, or at points triangulated from its video, with the motion of ``config``.
+
+    A video in which nothing moves gets no motion. Where the video yields no points (synthetic objects before an
+    empty background), uniform random ones are used, as D-NeRF scenes are started.
+    """
+    from ...scenes.motion.points import initial_points
+
+    points = initial_points(scene, config.initial_points)
+    if len(points) < 100:
+        points = random_points(scene, config.initial_points, seed=config.seed)
+    background = scene.background
+    if config.motion == "network":
+        motion = DeformationNetwork(
+            config.network_depth, config.network_width, time_frequencies=config.time_frequencies,
+            time_network=config.time_network,
+        )
+        return from_points(points, config.sh_degree, motion, background=background)
+    scaffold = None
+    if config.motion == "scaffold":
+        scaffold = moving_nodes(scene)
+    if scaffold is None:
+        still = PointCloud(points.positions, points.colors)
+        return from_points(still, config.sh_degree, background=background)
+    positions, anchors = anchor(points, scaffold)
+    resting = PointCloud(positions, points.colors)
+    return from_points(resting, config.sh_degree, scaffold, anchors, background)
+
+
+def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
+    """A scaffold on the 3D tracks lifted from the video; None when nothing moves."""
+    from ...scenes.motion.tracks import motion_scaffold
+
+    lifted = motion_scaffold(scene)
+    if lifted is None or len(lifted.positions) < 2:
+        return None
+    canonical = int(lifted.visible.sum(0).argmax())
+    chosen = farthest(lifted.positions.flatten(1), count)
+    return NodeScaffold.from_trajectories(lifted.positions[chosen], lifted.times, canonical)
+
+
+def farthest(points: torch.Tensor, count: int) -> torch.Tensor:
+    """Indices of ``count`` points [N, d] spread over all of them (farthest point sampling)."""
+    if len(points) <= count:
+        return torch.arange(len(points))
+    chosen = [0]
+    distance = (points - points[0]).square().sum(-1)
+    for _ in range(count - 1):
+        chosen.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(-1))
+    return torch.tensor(chosen)

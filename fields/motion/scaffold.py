@@ -1,0 +1,147 @@
+"""A scaffold of rigid nodes that carries the Gaussians around them.
+
+Sparse nodes with a rigid motion each, blended onto their surroundings (linear blend skinning; embedded deformation,
+Sumner et al. 2007; used for Gaussians by SC-GS, Huang et al. 2024), cost a few hundred poses instead of a network
+evaluation per Gaussian, and their local rigidity is a prior that a single moving camera needs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .rotations import align, from_matrix, multiply, to_matrix
+
+
+class NodeScaffold(torch.nn.Module):
+    """Nodes with rigid motions at time knots; a Gaussian follows the nodes around its anchor node.
+
+    Args:
+        centers: canonical node positions [M, 3].
+        knots: ascending times [T].
+        positions: node positions at the knots [M, T, 3].
+        rotations: node rotations at the knots relative to canonical, quaternions [M, T, 4].
+        neighbors: for each node the nodes that a Gaussian anchored there blends, itself first [M, K].
+        radius: reach of a node's influence in scene units [M].
+    """
+
+    kind = "scaffold"
+
+    def __init__(self, centers: Tensor, knots: Tensor, positions: Tensor, rotations: Tensor, neighbors: Tensor,
+                 radius: Tensor):
+        super().__init__()
+        self.register_buffer("centers", centers.float())
+        self.register_buffer("knots", knots.float())
+        self.register_buffer("neighbors", neighbors.long())
+        self.register_buffer("radius", radius.float())
+        self.positions = torch.nn.Parameter(positions.float())
+        self.rotations = torch.nn.Parameter(rotations.float())
+
+    @classmethod
+    def empty(cls, nodes: int, times: int, blend: int) -> NodeScaffold:
+        """A scaffold of the given sizes, to load parameters into."""
+        return cls(
+            torch.zeros(nodes, 3), torch.linspace(0, 1, times), torch.zeros(nodes, times, 3),
+            torch.tensor([1.0, 0, 0, 0]).repeat(nodes, times, 1), torch.zeros(nodes, blend).long(), torch.ones(nodes),
+        )
+
+    @classmethod
+    def from_trajectories(cls, trajectories: Tensor, times: Tensor, canonical: int, blend: int = 4) -> NodeScaffold:
+        """Nodes that follow ``trajectories`` [M, T, 3] given at ``times`` [T]; frame ``canonical`` is at rest.
+
+        Neighbours are those that stay close and keep their distance; rotations are fitted to them (Kabsch).
+        """
+        count = len(trajectories)
+        blend = min(blend, count)
+        gaps = (trajectories[:, None] - trajectories[None]).norm(dim=-1)
+        # Being near at one time is not belonging together: a changing distance counts four times.
+        apart = gaps.mean(-1) + 4.0 * (gaps - gaps.mean(-1, keepdim=True)).abs().mean(-1)
+        reach = min(max(blend, 8), count)
+        nearest = apart.topk(reach, largest=False).indices
+        local = trajectories[nearest] - trajectories[:, None]
+        weights = torch.ones(count, len(times), reach).to(trajectories)
+        rest = local[:, :, canonical][:, None].expand(-1, len(times), -1, -1)
+        turned = align(rest, local.permute(0, 2, 1, 3), weights)
+        spacing = apart.topk(min(3, count), largest=False).values[:, -1].clamp_min(1e-4)
+        return cls(
+            trajectories[:, canonical], times, trajectories, continuous(from_matrix(turned)), nearest[:, :blend],
+            spacing,
+        )
+
+    def settings(self) -> dict:
+        """Arguments of :meth:`empty` that build a scaffold of these sizes."""
+        return {"nodes": len(self.centers), "times": len(self.knots), "blend": self.neighbors.shape[1]}
+
+    def nodes_at(self, time: float) -> tuple[Tensor, Tensor]:
+        """Node positions [M, 3] (cubic between knots) and unit quaternions [M, 4] (blended) at ``time``."""
+        last = len(self.knots) - 1
+        if last == 0:
+            return self.positions[:, 0], torch.nn.functional.normalize(self.rotations[:, 0], dim=-1)
+        time = min(max(float(time), float(self.knots[0])), float(self.knots[-1]))
+        k = int(torch.searchsorted(self.knots, time, right=True).clamp(1, last)) - 1
+        u = (time - float(self.knots[k])) / float(self.knots[k + 1] - self.knots[k])
+        p0, p1, p2, p3 = (self.positions[:, min(max(j, 0), last)] for j in range(k - 1, k + 3))
+        # Catmull-Rom; at the ends the missing knot is mirrored, so that uniform motion stays uniform.
+        p0 = 2 * p1 - p2 if k == 0 else p0
+        p3 = 2 * p2 - p1 if k + 1 == last else p3
+        position = p1 + 0.5 * u * ((p2 - p0) + u * ((2 * p0 - 5 * p1 + 4 * p2 - p3) + u * (3 * (p1 - p2) + p3 - p0)))
+        rotation = torch.lerp(self.rotations[:, k], self.rotations[:, k + 1], u)
+        return position, torch.nn.functional.normalize(rotation, dim=-1)
+
+    def blending(self, means: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes [N, K] that carry canonical ``means`` [N, 3] anchored at ``anchors`` [N], and their weights."""
+        nodes = self.neighbors[anchors]
+        distance = (means[:, None] - self.centers[nodes]).square().sum(-1)
+        weights = torch.softmax(-0.5 * distance / self.radius[nodes].square(), -1)
+        return nodes, weights
+
+    def pose(self, means: Tensor, quats: Tensor, scales: Tensor, anchors: Tensor, time: float):
+        """Means [N, 3], quaternions [N, 4] and scales [N, 3] at ``time``; anchor -1 stands still."""
+        moving = (anchors >= 0).nonzero()[:, 0]
+        if len(moving) == 0:
+            return means, quats, scales
+        carried, turned = self.carry(means[moving], quats[moving], anchors[moving], time)
+        return means.index_copy(0, moving, carried), quats.index_copy(0, moving, turned), scales
+
+    def carry(self, means: Tensor, quats: Tensor, anchors: Tensor, time: float) -> tuple[Tensor, Tensor]:
+        """Canonical means [N, 3] and quaternions [N, 4], anchored at nodes [N], carried to ``time``."""
+        nodes, weights = self.blending(means.detach(), anchors)
+        position, rotation = self.nodes_at(time)
+        R = to_matrix(rotation)
+        shift = position - (R @ self.centers[..., None])[..., 0]
+        motion = torch.cat([R.flatten(1), shift, rotation], -1)
+        blended = (weights[..., None] * motion[nodes]).sum(1)
+        carried = (blended[:, :9].reshape(-1, 3, 3) @ means[..., None])[..., 0] + blended[:, 9:12]
+        return carried, multiply(torch.nn.functional.normalize(blended[:, 12:], dim=-1), quats)
+
+    def rest(self, points: Tensor, anchors: Tensor, time: float) -> Tensor:
+        """Canonical positions of ``points`` [N, 3] seen at ``time`` and anchored at nodes [N] (inverse of carry)."""
+        position, rotation = self.nodes_at(time)
+        local = points - position[anchors]
+        return (to_matrix(rotation)[anchors].transpose(-1, -2) @ local[..., None])[..., 0] + self.centers[anchors]
+
+    def rigidity(self) -> Tensor:
+        """Mean squared change of the neighbours' places in each node's turning frame (as-rigid-as-possible,
+        Sorkine & Alexa 2007), in scene units squared, over all knots."""
+        near = self.neighbors[:, 1:]
+        if near.shape[1] == 0:
+            return self.positions.new_zeros(())
+        rest = self.centers[near] - self.centers[:, None]
+        now = self.positions[near] - self.positions[:, None]
+        turned = torch.einsum("mtij,mkj->mkti", to_matrix(self.rotations), rest)
+        return (now - turned).square().sum(-1).mean()
+
+    def roughness(self) -> Tensor:
+        """Mean squared second difference of the node positions over the knots, in scene units squared."""
+        if len(self.knots) < 3:
+            return self.positions.new_zeros(())
+        p = self.positions
+        return (p[:, 2:] - 2 * p[:, 1:-1] + p[:, :-2]).square().sum(-1).mean()
+
+
+def continuous(q: Tensor) -> Tensor:
+    """The same rotations [M, T, 4] with signs chosen so that neighbours in time lie in one hemisphere."""
+    steps = (q[:, 1:] * q[:, :-1]).sum(-1) < 0
+    flips = torch.cumsum(steps.long(), 1) % 2
+    signs = torch.cat([torch.ones_like(q[:, :1, 0]), 1.0 - 2.0 * flips.to(q)], 1)
+    return q * signs[..., None]

@@ -1,0 +1,230 @@
+"""``semaflow fit``: from a video or scene to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import resource
+from pathlib import Path
+
+import torch
+
+from ..fields.gaussians.config import PRESETS, FitConfig, preset
+from ..fields.gaussians.field import GaussianField
+from ..fields.gaussians.trainer import Trainer, learned_bytes
+from ..scenes import BadInput, Scene, load
+from ..scenes.files import write_json
+from .progress import bar, console
+from .run import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("scene", help="video, folder of frames, or scene folder (format is detected)")
+    parser.add_argument("-o", "--output", required=True, help="run folder to make")
+    parser.add_argument("--method", default="gaussians", choices=["gaussians"], help="kind of field")
+    parser.add_argument("--preset", default="fast", choices=list(PRESETS), help="sets all settings together")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
+    parser.add_argument("--teacher", default=None, help="feature teacher: a name, local folder, hub id or maps")
+    parser.add_argument("--semantics", default=None, choices=["lift", "distill", "none"], help="how features come in")
+    parser.add_argument("--cameras", default=None, help="your own cameras: COLMAP folder, transforms.json or npz")
+    parser.add_argument("--format", default=None, help="scene format, when detection guesses wrong")
+    parser.add_argument("--max-width", type=int, default=None, help="shrink wider images to this width")
+    parser.add_argument("--every", type=int, default=None, help="take every n-th frame")
+    parser.add_argument("--max-frames", type=int, default=None, help="take at most this many frames")
+    parser.add_argument("--holdout", type=int, default=None, help="hold out every n-th frame as test; 0 for none")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """The verb."""
+    if arguments.resume:
+        resume(arguments.output)
+        return
+    names = ("cameras", "max_width", "every", "max_frames", "holdout")
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    changes = {}
+    for pair in arguments.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"--set {pair!r}: expected NAME=VALUE")
+        changes[name] = value
+    for name in ("teacher", "semantics"):
+        if getattr(arguments, name) is not None:
+            changes[name] = getattr(arguments, name)
+    fit(arguments.scene, arguments.output, arguments.preset, arguments.format, options, **changes)
+
+
+def fit(source: str | Path, output: str | Path, preset_name: str = "fast", format: str | None = None,
+        options: dict | None = None, **changes) -> Run:
+    """Learn a field of the scene at ``source`` into the run folder ``output``.
+
+    Args:
+        preset_name: tiny, fast, paper or release.
+        options: passed on to ``scenes.load``.
+        changes: settings of :class:`FitConfig` to change.
+
+    Raises BadInput: unusable input, an unknown setting, or a folder that holds a run already.
+    """
+    config = preset(preset_name).replaced(**changes)
+    scene = load(source, format, **(options or {}))
+    where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options or {}}
+    made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config))
+    scene = posed(scene)
+    made.save_scene(scene)
+    return learn(made, config)
+
+
+def resume(output: str | Path) -> Run:
+    """Go on with an interrupted fit from its last checkpoint."""
+    made = Run.open(output)
+    if (made.folder / "field.safetensors").exists() and not (made.folder / "checkpoint.safetensors").exists():
+        console.print(f"{made.folder}: already finished")
+        return made
+    return learn(made, FitConfig().replaced(**made.config["settings"]))
+
+
+def posed(scene: Scene) -> Scene:
+    """The scene with cameras, estimated where it has none; says what was done."""
+    if not scene.posed:
+        from ..scenes.sfm import estimate_cameras
+
+        scene = estimate_cameras(scene)
+    for note in scene.notes:
+        console.print(f"[dim]{note}[/dim]")
+    return scene
+
+
+def learn(made: Run, config: FitConfig) -> Run:
+    """Train, lift semantics and write everything into the run folder."""
+    scene, checkpoint = made.scene, made.folder / "checkpoint.safetensors"
+    torch.manual_seed(config.seed)
+    if config.pose_rate == 0 and scene.estimated:
+        config = dataclasses.replace(config, pose_rate=1e-3)
+    maps = None if config.semantics == "none" else teacher_maps(made, config)
+    if checkpoint.exists():
+        placeholder = GaussianField(*(torch.zeros(1, *s) for s in ((3,), (3,), (4,), (), (1, 3), (0, 3))))
+        trainer = Trainer(placeholder, scene, config, maps and maps.maps, flows(scene, config))
+        trainer.load_checkpoint(checkpoint)
+    else:
+        from ..fields.gaussians.start import start_field
+
+        with console.status("first Gaussians from the video"):
+            field = start_field(scene, config)
+        trainer = Trainer(field, scene, config, maps and maps.maps, flows(scene, config))
+    train(trainer, made)
+    if maps is not None and config.semantics == "lift":
+        with bar() as progress:
+            task = progress.add_task("lifting features", total=100, note="")
+            trainer.lift(config.lift_sweeps, lambda share: progress.update(task, completed=100 * share))
+    if maps is not None and maps.mean is not None:
+        field = trainer.field
+        field.set_features(field.features, maps.mean, maps.basis)
+    finish(made, trainer)
+    return made
+
+
+def train(trainer: Trainer, made: Run) -> None:
+    """All remaining iterations, with a progress bar, a log and checkpoints; Ctrl-C saves before it leaves."""
+    config, checkpoint = trainer.config, made.folder / "checkpoint.safetensors"
+    recent = {}
+    with bar() as progress, open(made.folder / "log.jsonl", "a", encoding="utf-8") as log:
+        task = progress.add_task("training", total=config.iterations, completed=trainer.iteration, note="")
+        try:
+            while not trainer.finished:
+                terms = trainer.step()
+                recent = {name: 0.95 * recent.get(name, value) + 0.05 * value for name, value in terms.items()}
+                if trainer.iteration % config.log_every == 0 or trainer.finished:
+                    speed = progress.tasks[0].speed or 0.0
+                    note = f"loss {recent['loss']:.4f}  psnr {recent['psnr']:.2f} dB  {trainer.field.count} Gaussians"
+                    progress.update(task, completed=trainer.iteration, note=f"{note}  {speed:.1f} it/s")
+                    entry = {"iteration": trainer.iteration, **recent, "gaussians": trainer.field.count}
+                    log.write(json.dumps(entry | {"seconds": trainer.seconds}) + "\n")
+                if trainer.iteration % config.checkpoint_every == 0:
+                    log.flush()
+                    trainer.save_checkpoint(checkpoint)
+        except KeyboardInterrupt:
+            trainer.save_checkpoint(checkpoint)
+            console.print(f"saved {checkpoint}; go on with --resume")
+            raise
+
+
+def finish(made: Run, trainer: Trainer) -> None:
+    """Write field, PLY, refined cameras and metrics; the checkpoint has served."""
+    from ..fields.gaussians.ply import write_ply
+    from .evaluate import image_quality
+
+    field, scene = trainer.field.eval(), made.scene
+    if trainer.config.pose_rate:
+        scene = with_cameras(scene, trainer.refined_cameras())
+        made.save_scene(scene)
+    field.save(made.folder)
+    with torch.no_grad():
+        write_ply(made.folder / "field.ply", field)
+        quality = image_quality(field, scene) if scene.test else {}
+    made.__dict__["field"] = field
+    metrics = {
+        **quality, "train_seconds": trainer.seconds, "iterations": trainer.iteration, "gaussians": field.count,
+        "bytes": learned_bytes(field), "peak_memory_mb": peak_memory(), "machine": machine(),
+        "versions": {"torch": torch.__version__, "semaflow": made.config["semaflow"]},
+    }
+    write_json(made.folder / "metrics.json", metrics)
+    (made.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    shown = f", held-out PSNR {quality['psnr']:.2f} dB" if "psnr" in quality else ""
+    console.print(f"{made.folder}: {field.count} Gaussians, {trainer.seconds:.0f} s{shown}")
+
+
+def with_cameras(scene: Scene, cameras: list) -> Scene:
+    """The scene with other training cameras."""
+    frames = list(scene.frames)
+    for index, camera in zip(scene.train, cameras, strict=True):
+        frames[index] = frames[index].with_camera(camera)
+    return dataclasses.replace(scene, frames=frames)
+
+
+def teacher_maps(made: Run, config: FitConfig):
+    """The teacher's maps of the training frames, cached in the run folder, coded where the settings ask."""
+    from ..scenes.teachers.cache import compress, feature_maps
+
+    teacher = made.teacher()
+    maps = feature_maps(made.scene.split("train"), teacher, made.folder / "features")
+    if not config.feature_dim or maps[0].shape[-1] <= config.feature_dim:
+        return Codes([m.float() for m in maps])
+    mean, basis, report = compress(maps, config.feature_dim)
+    kept = f"{maps[0].shape[-1]} to {config.feature_dim} numbers, cosine {report['mean_cosine']:.3f}"
+    console.print(f"features compressed from {kept}")
+    return Codes([(m.float() - mean) @ basis.T for m in maps], mean, basis)
+
+
+@dataclasses.dataclass
+class Codes:
+    """Teacher maps of the training frames as codes [h, w, d]; ``mean`` [D] and ``basis`` [d, D] decode them."""
+
+    maps: list[torch.Tensor]
+    mean: torch.Tensor | None = None
+    basis: torch.Tensor | None = None
+
+
+def flows(scene: Scene, config: FitConfig):
+    """Forward optical flow of the training video and where it is consistent, if the settings use it."""
+    if not config.flow or config.motion == "still" or len(scene.train) < 2:
+        return None
+    from ..scenes.motion.flow import consistency, video_flow
+
+    forward, backward = video_flow(scene.split("train"))
+    return forward, torch.stack([consistency(f, b) for f, b in zip(forward, backward, strict=True)])
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine() -> dict:
+    """What this ran on."""
+    from ..kernels.bridge import threads
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {"device": device, "threads": threads(), "python": platform.python_version()}
