@@ -1,8 +1,8 @@
-"""The standard 3DGS PLY file: one vertex per Gaussian, as every splat viewer reads it (Kerbl et al. 2023).
+"""The standard 3DGS PLY file: one vertex per Gaussian, as splat viewers read it (Kerbl et al. 2023).
 
 Properties, all little-endian float32, in this order: ``x y z``, ``nx ny nz`` (zero), ``f_dc_0..2``,
-``f_rest_0..3(K-1)-1`` (all of red, then green, then blue), ``opacity`` (logit), ``scale_0..2`` (natural logarithm),
-``rot_0..3`` (wxyz).
+``f_rest_0..3(K-1)-1`` (all of red, then green, then blue), ``opacity`` (logit), ``scale_0..2``
+(natural logarithm), ``rot_0..3`` (wxyz).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from ...scenes.files import BadInput, existing, replacing
 from .state import GaussianState
 
-DEGREES = {3 * ((degree + 1) ** 2 - 1): degree for degree in range(4)}  # number of f_rest -> SH degree
-SMALLEST = 1e-12  # scales and opacities are kept this far from where their logarithm or logit is infinite
+REST = [3 * ((degree + 1) ** 2 - 1) for degree in range(4)]  # numbers of f_rest there can be
+SMALLEST = 1e-12  # how far scales and opacities stay from where logarithm and logit are infinite
 
 
 def names(rest: int) -> list[str]:
@@ -29,7 +29,8 @@ def names(rest: int) -> list[str]:
 
 
 def write_ply(path: str | Path, state: GaussianState) -> None:
-    """Write the posed Gaussians of ``state`` to ``path``, atomically. Features have no place in this format."""
+    """Write the posed Gaussians of ``state`` to ``path``, atomically; without their features, for
+    which the format has no place."""
     from plyfile import PlyData, PlyElement
 
     count = len(state)
@@ -50,9 +51,10 @@ def write_ply(path: str | Path, state: GaussianState) -> None:
 
 
 def read_ply(path: str | Path, time: float = 0.0) -> GaussianState:
-    """Gaussians of a standard 3DGS PLY file (binary of either byte order, or text), black background, no features.
+    """Gaussians of a standard 3DGS PLY file (binary of either byte order, or text).
 
-    Raises BadInput: missing or damaged file, missing properties, SH of no degree 0..3, numbers that are not finite.
+    The state has a black background and no features. Raises BadInput: missing or damaged file,
+    missing properties, SH of no degree 0..3, numbers that are not finite.
     """
     from plyfile import PlyData, PlyParseError
 
@@ -60,22 +62,25 @@ def read_ply(path: str | Path, time: float = 0.0) -> GaussianState:
     try:
         data = PlyData.read(str(path), mmap=False)
     except (PlyParseError, ValueError, OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not a readable PLY file ({' '.join(str(error).split())})") from error
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a readable PLY file ({reason})") from error
     if "vertex" not in data:
-        raise BadInput(f"{path}: vertex: expected one element per Gaussian, the file has no vertices")
+        raise BadInput(f"{path}: vertex: expected one per Gaussian, the file has no vertices")
     vertices = data["vertex"]
     present = {prop.name for prop in vertices.properties}
     rest = sum(name.startswith("f_rest_") for name in present)
-    if rest not in DEGREES:
-        raise BadInput(f"{path}: f_rest: expected {', '.join(map(str, DEGREES))} coefficients, got {rest}")
+    if rest not in REST:
+        expected = ", ".join(map(str, REST))
+        raise BadInput(f"{path}: f_rest: expected one of {expected} coefficients, got {rest}")
     wanted = [name for name in names(rest) if name not in ("nx", "ny", "nz")]
     missing = [name for name in wanted if name not in present]
     if missing:
-        raise BadInput(f"{path}: vertex: no property {', '.join(missing)}; this is not a 3D Gaussian splatting file")
+        raise BadInput(f"{path}: vertex: expected the properties {', '.join(missing)} too")
     try:
-        table = torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in wanted], 1))
+        table = np.stack([vertices[name].astype(np.float32) for name in wanted], 1)
     except (TypeError, ValueError) as error:  # a list property where a number is expected
         raise BadInput(f"{path}: vertex: expected one number per property ({error})") from error
+    table = torch.from_numpy(table)
     bad = ~torch.isfinite(table).all(0)
     if bad.any():
         raise BadInput(f"{path}: {wanted[int(bad.nonzero()[0])]}: holds NaN or infinity")
