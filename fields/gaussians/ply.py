@@ -1,4 +1,4 @@
-"""The standard 3DGS PLY file: one vertex per Gaussian, as splat viewers read it (Kerbl et al. 2023).
+"""The standard 3DGS PLY file: one vertex per Gaussian, as splat viewers read it (Kerbl 2023).
 
 Properties, all little-endian float32, in this order: ``x y z``, ``nx ny nz`` (zero), ``f_dc_0..2``,
 ``f_rest_0..3(K-1)-1`` (all of red, then green, then blue), ``opacity`` (logit), ``scale_0..2``
