@@ -1,0 +1,85 @@
+"""Simulated worlds: bodies that move, filmed by ray casting, with the truth about every pixel and point."""
+
+from __future__ import annotations
+
+from ..files import BadInput
+from ..scene import Scene
+from .cameras import Walk, test_times
+from .teacher import Embeddings
+from .tracks import tracks
+from .world import World
+from .worlds import WORLDS
+
+__all__ = ["World", "simulate", "world"]
+
+
+def world(name: str, seed: int = 0) -> World:
+    """The world of that name: ``balls``, ``walker``, ``flag`` or ``twins``; :class:`BadInput` for another name."""
+    if name not in WORLDS:
+        raise BadInput(f"simulate: expected one of {', '.join(WORLDS)}, got {name!r}")
+    return WORLDS[name](seed)
+
+
+def simulate(
+    name: str | World,
+    frames: int = 48,
+    width: int = 240,
+    height: int = 135,
+    seed: int = 0,
+    samples: int = 2,
+    teacher: str = "patch",
+    feature_dim: int = 32,
+    feature_noise: float = 0.2,
+    test: int = 16,
+    without: str | None = None,
+) -> Scene:
+    """A monocular hand-held video of a simulated world, with held-out views and all truth.
+
+    The world runs over normalised time 0..1; training frame i is taken at ``i / (frames - 1)``. Test cameras stand
+    beside the path; half of them at the time of a training frame, half between two. Layers are computed when they
+    are first asked for.
+
+    Args:
+        name: ``balls``, ``walker``, ``flag``, ``twins``, or a :class:`World`, edited perhaps.
+        frames, test: how many training and test frames.
+        width, height: image size in pixels.
+        seed: of textures, the hand's shake and features.
+        samples: rays per pixel and axis.
+        teacher: ``patch`` (a cell per 14 pixels) or ``dense``; see :class:`.teacher.Embeddings`.
+        feature_dim, feature_noise: length of a feature, and of its noise against a clean feature of length 1.
+        without: name of a body to leave out; the rest is as it would be with it.
+
+    Raises:
+        BadInput: no such world, body or teacher, or fewer than two frames.
+    """
+    filmed = name if isinstance(name, World) else world(name, seed)
+    if without is not None:
+        filmed = filmed.without(without)
+    if frames < 2 or test < 0:
+        raise BadInput(
+            f"simulate: expected at least 2 frames and no fewer than 0 test frames, got {frames}, {test}"
+        )
+    embeddings = Embeddings(tuple(filmed.looks), teacher, feature_dim, feature_noise, seed)
+    walk = Walk(filmed.center, filmed.distance, seed)
+
+    times = [index / (frames - 1) for index in range(frames)]
+    cameras = [walk.camera(time, width, height) for time in times]
+    training = filmed.film(cameras, times, samples=samples, teacher=embeddings)
+
+    held_out = test_times(test, frames)
+    views = [walk.novel(index, time, width, height) for index, time in enumerate(held_out)]
+    names = [f"{frames + index:04d}" for index in range(test)]
+    testing = filmed.film(
+        views, held_out, names=names, samples=samples, flow=False, teacher=embeddings
+    )
+
+    return Scene(
+        filmed.name,
+        training + testing,
+        train=list(range(frames)),
+        test=list(range(frames, frames + test)),
+        tracks=tracks(filmed, cameras, times, seed),
+        label_names=list(filmed.labels),
+        part_names=list(filmed.parts),
+        format="simulated",
+    )
