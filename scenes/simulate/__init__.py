@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from ..files import BadInput
 from ..scene import Scene
+from .balls import balls
 from .cameras import Walk, test_times
+from .flag import flag
 from .teacher import Embeddings
 from .tracks import tracks
+from .twins import twins
+from .walker import walker
 from .world import World
-from .worlds import WORLDS
 
 __all__ = ["World", "simulate", "world"]
+
+WORLDS = {"balls": balls, "walker": walker, "flag": flag, "twins": twins}
 
 
 def world(name: str, seed: int = 0) -> World:

@@ -61,6 +61,11 @@ class Shifted:
         return self.motion(time, shape) + np.asarray(self.offset, dtype=np.float64)
 
 
+def still(time: float) -> Pose:
+    """Where it was at rest."""
+    return np.eye(3), np.zeros(3)
+
+
 def rotation(axis, angle: float) -> np.ndarray:
     """Rotation by ``angle`` radians about ``axis`` [3] (Rodrigues), [3, 3]."""
     axis = np.asarray(axis, dtype=np.float64)

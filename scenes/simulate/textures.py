@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 OCTAVES = ((1.1, 0.7), (2.2, 0.8), (4.5, 0.7))  # standard deviation in cells, weight
-LIGHT, DARK = 0.55, 0.5  # how far the light and dark blotches are from the body's own colour
+LIGHT, DARK = 0.6, 0.45  # how far the light and dark blotches are from the body's own colour
 MARGIN = 2  # cells around the body, so that interpolation never reads past the edge
 
 
@@ -43,7 +43,7 @@ class SolidTexture:
         # A steep but smooth step gives corners to follow without edges sharper than a cell.
         light, dark = (0.5 + 0.5 * np.tanh(3.5 * (field - 0.6)) for field in blotches)
         tones = _tiles(generator, self.shape, tile / cell) if tile else np.zeros(self.shape)
-        channels = np.stack([0.14 * fine + 0.16 * tones, LIGHT * light, DARK * dark])
+        channels = np.stack([0.12 * fine + 0.16 * tones, LIGHT * light, DARK * dark])
         # grid_sample wants [1, C, z, y, x].
         self._volume = torch.from_numpy(
             channels.transpose(0, 3, 2, 1)[None].astype(np.float32).copy()

@@ -29,8 +29,8 @@ class Sky:
     """
 
     toward_sun: tuple[float, float, float] = (-0.95, -0.25, 1.5)
-    sun: float = 0.62
-    ambient: float = 0.42
+    sun: float = 0.75
+    ambient: float = 0.36
     color: Color = (0.55, 0.68, 0.85)
 
 
