@@ -1,0 +1,76 @@
+"""Feature teachers: frozen 2D networks (and a classical recipe) whose maps a field learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..files import BadInput
+from .base import Teacher
+from .cache import FeatureMaps, compress, feature_maps
+from .classical import ClassicalTeacher
+from .clip import ClipTeacher
+from .given import PrecomputedTeacher, SceneTeacher
+from .hub import HubModel
+from .mobilesam import MobileSamTeacher
+from .sam import SamTeacher
+from .vit import VisionTransformerTeacher
+
+__all__ = ["HUB_KINDS", "TEACHERS", "FeatureMaps", "Teacher", "compress", "feature_maps", "teacher"]
+
+TEACHERS: dict[str, Callable[..., Teacher]] = {
+    "dinov2": VisionTransformerTeacher,
+    "clip": ClipTeacher,
+    "sam": SamTeacher,
+    "mobilesam": MobileSamTeacher,
+    "classical": ClassicalTeacher,
+    "scene": SceneTeacher,
+}
+"""Teachers by name."""
+
+HUB_KINDS: dict[str, Callable[..., Teacher]] = {
+    "dinov2": VisionTransformerTeacher,
+    "dinov2_with_registers": VisionTransformerTeacher,
+    "dinov3_vit": VisionTransformerTeacher,
+    "clip": ClipTeacher,
+    "sam": SamTeacher,
+}
+"""Teachers of hub models, by the ``model_type`` in config.json."""
+
+
+def teacher(name: str | Path = "dinov2", **options) -> Teacher:
+    """A feature teacher.
+
+    Args:
+        name: one of ``TEACHERS``; or a local folder of a hub model (config.json says which kind); or a file (npz,
+            safetensors) or folder of precomputed maps by frame name; or a hub id ``organisation/model``.
+        options: of that teacher: ``weights``, ``size`` (working resolution, longer side in pixels), ``device``.
+
+    Raises:
+        BadInput: unknown name or option, or weights that cannot be had (the message names the ways to get them).
+    """
+    build, defaults = _find(name)
+    try:
+        return build(**{**defaults, **options})
+    except TypeError as error:
+        if "unexpected keyword" not in str(error) and "multiple values" not in str(error):
+            raise
+        raise BadInput(f"teacher {name}: {str(error).split('()')[-1].strip()}") from error
+
+
+def _find(name: str | Path) -> tuple[Callable[..., Teacher], dict]:
+    text = str(name)
+    if text in TEACHERS:
+        return TEACHERS[text], {}
+    path = Path(text)
+    if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
+        return PrecomputedTeacher, {"path": path}
+    is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and not path.suffix == ".npz"
+    if path.is_dir() or is_hub_id:
+        kind = HubModel(text).model_type
+        if kind not in HUB_KINDS:
+            raise BadInput(f"{text}: config.json: model_type {kind!r}, expected one of {', '.join(HUB_KINDS)}")
+        return HUB_KINDS[kind], {"weights": text}
+    raise BadInput(
+        f"teacher {text!r}: expected one of {', '.join(TEACHERS)}, an existing file or folder, or a hub id"
+    )
