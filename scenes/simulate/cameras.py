@@ -12,7 +12,7 @@ from ..camera import Camera
 FOV = 55.0  # degrees, horizontal
 HEIGHT = 1.35  # of the camera above the floor while walking, scene units
 BEGIN, ARC = (
-    math.radians(-185),
+    math.radians(-183),
     math.radians(100),
 )  # where the walk round the world starts, and how far it goes
 SHAKE = 0.025  # size of the hand's shake, scene units
@@ -53,7 +53,7 @@ class Walk:
         return Camera.look_at(eye, target, width, height, FOV)
 
     def _progress(self, time: float) -> float:
-        return time + 0.02 * math.sin(4 * math.pi * time)
+        return time + 0.01 * math.sin(4 * math.pi * time)
 
     def _distance(self, time: float) -> float:
         return self.distance + 0.15 * math.sin(2.5 * math.pi * time)
@@ -70,7 +70,7 @@ class Walk:
     def _shake(self, time: float) -> np.ndarray:
         """Offsets of the eye and of what it looks at, [2, 3]."""
         generator = np.random.default_rng([self.seed, 11])
-        rate = generator.uniform(0.8, 3.0, (2, 3, WAVES))  # periods per video
+        rate = generator.uniform(0.8, 2.4, (2, 3, WAVES))  # periods per video
         phase = generator.uniform(0, 2 * math.pi, (2, 3, WAVES))
         return SHAKE / math.sqrt(WAVES / 2) * np.sin(2 * math.pi * rate * time + phase).sum(-1)
 

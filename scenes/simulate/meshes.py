@@ -97,9 +97,10 @@ def capsule(start, end, radius: float, part: int = 0, link: int = 0) -> Shape:
     """A cylinder with half spheres at both ends, ``start`` and ``end`` [3] being the centres of these."""
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     mesh = trimesh.creation.capsule(np.linalg.norm(end - start), radius, count=[16, 16])
+    mesh.apply_translation(-mesh.bounds.mean(0))  # releases of trimesh differ in where they put it
     shape = Shape.of(mesh, True, part, link)
     turn = trimesh.geometry.align_vectors([0.0, 0.0, 1.0], end - start)[:3, :3]
-    shape.vertices = shape.vertices @ turn.T + start
+    shape.vertices = shape.vertices @ turn.T + (start + end) / 2
     return shape
 
 

@@ -16,26 +16,40 @@ from ..scene import Tracks
 if TYPE_CHECKING:
     from .world import World
 
-PER_MOVING_BODY, STATIC = (
-    256,
-    256,
-)  # how many points: on each moving body, and on all that stands still
+POINTS = 256  # on each moving body, and on all that stands still
+CANDIDATES = 16  # times as many are tried on what stands still, most of which no camera sees
 TOLERANCE = 2e-3  # scene units by which a ray may meet the surface before the point on it
 
 
 def tracks(world: World, cameras: Sequence[Camera], times: Sequence[float], seed: int) -> Tracks:
-    """Points spread evenly over the surfaces of ``world`` and where they go, as seen by one camera per time."""
-    face, weights = _sample(world, seed)
+    """Points spread evenly over the surfaces of ``world`` and where they go, seen by one camera per time.
+
+    256 on each moving body, and 256 on what stands still; the latter are seen in one frame at least.
+    """
     surface = world.surface
+    picks = [
+        _sample(world, surface.body == index, POINTS, f"{seed} tracks {body.name}")
+        for index, body in enumerate(world.bodies)
+        if body.moves
+    ]
+    picks.append(_sample(world, ~surface.moves, CANDIDATES * POINTS, f"{seed} tracks"))
+    face, weights = (torch.cat(columns) for columns in zip(*picks, strict=True))
     positions, visible = [], []
     for camera, time in zip(cameras, times, strict=True):
         corners = world.vertices(time)[surface.faces[face]]
-        points = (corners * weights[..., None]).sum(1)
-        positions.append(points.float())
-        visible.append(in_sight(world, camera, time, points.float()))
+        points = (corners * weights[..., None]).sum(1).float()
+        positions.append(points)
+        visible.append(in_sight(world, camera, time, points))
+    positions, visible = torch.stack(positions, 1), torch.stack(visible, 1)
+
+    still = len(face) - CANDIDATES * POINTS
+    kept = visible.any(1)
+    kept[:still] = True
+    kept = kept.nonzero()[: still + POINTS, 0]
+    face = face[kept]
     return Tracks(
-        torch.stack(positions, 1),
-        torch.stack(visible, 1),
+        positions[kept],
+        visible[kept],
         torch.tensor(times),
         surface.label[face],
         surface.instance[face],
@@ -56,27 +70,11 @@ def in_sight(world: World, camera: Camera, time: float, points: Tensor) -> Tenso
     return inside & clear
 
 
-def _sample(world: World, seed: int) -> tuple[Tensor, Tensor]:
-    """Faces [N] and corner weights [N, 3] of random points, evenly over each moving body and over all still ones."""
-    surface = world.surface
-    corners = world.vertices(0.0)[surface.faces]
-    area = (
-        torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(
-            dim=-1
-        )
-        / 2
-    )
-    groups = [
-        (body.name, surface.body == index) for index, body in enumerate(world.bodies) if body.moves
-    ]
-    groups.append(("", ~surface.moves))
-    faces, weights = [], []
-    for name, members in groups:
-        count = PER_MOVING_BODY if name else STATIC
-        generator = np.random.default_rng(zlib.crc32(f"{seed} tracks {name}".encode()))
-        share = (area * members).numpy()
-        if not share.any():
-            continue
-        faces.append(generator.choice(len(share), count, p=share / share.sum()))
-        weights.append(generator.dirichlet([1, 1, 1], count))
-    return torch.from_numpy(np.concatenate(faces)), torch.from_numpy(np.concatenate(weights))
+def _sample(world: World, members: Tensor, count: int, name: str) -> tuple[Tensor, Tensor]:
+    """Faces [N] and corner weights [N, 3] of random points, evenly over the faces chosen by ``members`` [F]."""
+    corners = world.vertices(0.0)[world.surface.faces]
+    edges = corners[:, 1:] - corners[:, :1]
+    area = (torch.linalg.cross(edges[:, 0], edges[:, 1]).norm(dim=-1) * members).numpy()
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    face = generator.choice(len(area), count, p=area / area.sum())
+    return torch.from_numpy(face), torch.from_numpy(generator.dirichlet([1, 1, 1], count))

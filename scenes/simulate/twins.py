@@ -21,7 +21,7 @@ def twins(seed: int = 0) -> World:
     alike = {"looks": "cube", "pattern": "cube", "tile": 0.2}
     color = [(0.62, 0.3, 0.62)]
     glide = motions.gliding(
-        place(-1.0, -0.3, EDGE / 2), place(0.05, -0.6, EDGE / 2), turn=math.radians(80)
+        place(-0.85, -0.2, EDGE / 2), place(0.15, -0.55, EDGE / 2), turn=math.radians(80)
     )
     rest = motions.gliding(place(0.75, 0.55, EDGE / 2), place(0.75, 0.55, EDGE / 2))
     bodies = [
