@@ -20,8 +20,8 @@ def balls(seed: int = 0) -> World:
         place(1.15, -0.5),
         place(1.05, -0.2),
         radius=0.38,
-        height=0.3,
-        bounces=2,
+        height=0.35,
+        bounces=1.5,
         axis=(0.6, 0.4, 0.3),
         turn=2.4,
     )

@@ -124,7 +124,7 @@ def rolling_circle(
 
 
 def bouncing(
-    start, end, radius: float, height: float, bounces: int, axis, turn: float
+    start, end, radius: float, height: float, bounces: float, axis, turn: float
 ) -> Callable[[float], Pose]:
     """A ball bouncing on z = 0 from ``start`` to ``end`` [2], turning by ``turn`` radians about ``axis``.
 
