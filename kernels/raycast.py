@@ -1,22 +1,16 @@
-"""Rays against a triangle mesh: the nearest hit, or whether anything is in the way.
-
-The rays of one call are split over threads; each writes its own outputs, so the split changes no bit.
-"""
+"""Rays against a triangle mesh: the nearest hit, or whether anything is in the way."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 import warp as wp
 from torch import Tensor
 
-wp.config.quiet = True
-wp.init()
+from .bridge import launch, share, stream
 
 NO_LIMIT = 1.0e30  # reaches past anything in float32 without being infinite
-CHUNKS_PER_THREAD = 4  # rays cost unequally; several chunks per thread even that out
 
 
 @dataclass
@@ -25,7 +19,8 @@ class Hits:
 
     Attributes:
         face: index of the triangle hit, int64 [N], -1 for none.
-        distance: ray parameter of the hit in lengths of the ray's direction, float32 [N], 0 for none.
+        distance: ray parameter of the hit, in lengths of the ray's direction, float32 [N], 0 for
+            none.
         barycentric: weights of the triangle's three corners, float32 [N, 3], 0 for none.
     """
 
@@ -34,7 +29,7 @@ class Hits:
     barycentric: Tensor
 
     def interpolate(self, corners: Tensor) -> Tensor:
-        """Values at the hits from values [F, 3, C] at the corners of the triangles: [N, C], 0 where none."""
+        """Values [N, C] at the hits, 0 for none, of values [F, 3, C] at the triangles' corners."""
         picked = corners[self.face.clamp(min=0)]
         return (picked * self.barycentric[..., None].to(picked.dtype)).sum(-2)
 
@@ -61,12 +56,13 @@ class TriangleMesh:
                 f"TriangleMesh: expected at least one face with corners in 0..{len(vertices) - 1}, "
                 f"got {len(faces)} faces"
             )
-        # Warp keeps no reference to the memory of torch: these two must live as long as the mesh.
-        self._vertices = vertices.detach().float().contiguous()
-        self._faces = faces.to(vertices.device, torch.int32).reshape(-1).contiguous()
-        self._mesh = wp.Mesh(
-            wp.from_torch(self._vertices, dtype=wp.vec3), wp.from_torch(self._faces, dtype=wp.int32)
-        )
+        self.device = vertices.device
+        vertices = vertices.detach().float().contiguous()
+        corners = faces.to(self.device, torch.int32).reshape(-1).contiguous()
+        with stream(vertices):
+            self._mesh = wp.Mesh(
+                wp.from_torch(vertices, dtype=wp.vec3), wp.from_torch(corners, dtype=wp.int32)
+            )
 
     def cast(self, origins: Tensor, directions: Tensor, far: float = NO_LIMIT) -> Hits:
         """The nearest triangle along each ray, both sides counting.
@@ -82,11 +78,7 @@ class TriangleMesh:
             distance=origins.new_empty(count),
             barycentric=origins.new_empty(count, 3),
         )
-        outputs = [
-            wp.from_torch(hits.face, dtype=wp.int32),
-            wp.from_torch(hits.distance, dtype=wp.float32),
-            wp.from_torch(hits.barycentric, dtype=wp.vec3),
-        ]
+        outputs = [share(hits.face), share(hits.distance), share(hits.barycentric, wp.vec3)]
         self._launch(_nearest, origins, directions, far, outputs)
         hits.face = hits.face.long()
         return hits
@@ -95,7 +87,7 @@ class TriangleMesh:
         """Whether anything lies on each ray at a parameter between 0 and ``far``, bool [N]."""
         origins, directions = self._rays(origins, directions)
         blocked = origins.new_empty(len(origins), dtype=torch.uint8)
-        self._launch(_any, origins, directions, far, [wp.from_torch(blocked, dtype=wp.uint8)])
+        self._launch(_any, origins, directions, far, [share(blocked)])
         return blocked.bool()
 
     def _rays(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,42 +96,12 @@ class TriangleMesh:
                 f"TriangleMesh: expected origins and directions [N, 3], "
                 f"got {list(origins.shape)} and {list(directions.shape)}"
             )
-        device = self._vertices.device
-        return tuple(
-            ray.detach().to(device, torch.float32).contiguous() for ray in (origins, directions)
-        )
+        rays = (origins, directions)
+        return tuple(ray.detach().to(self.device, torch.float32).contiguous() for ray in rays)
 
-    def _launch(
-        self, kernel, origins: Tensor, directions: Tensor, far: float, outputs: list
-    ) -> None:
-        inputs = [
-            self._mesh.id,
-            wp.from_torch(origins, dtype=wp.vec3),
-            wp.from_torch(directions, dtype=wp.vec3),
-            far,
-        ]
-        _launch_split(kernel, len(origins), inputs, outputs, self._mesh.device)
-
-
-def _launch_split(kernel, count: int, inputs: list, outputs: list, device) -> None:
-    """Launch ``kernel`` over ``count`` rays: at once on a GPU, in chunks over threads on the CPU."""
-    threads = 1 if device.is_cuda else torch.get_num_threads()
-    if threads == 1 or count < 4096:
-        wp.launch(kernel, count, inputs=[*inputs, 0, *outputs], device=device, record_tape=False)
-        return
-    size = -(-count // (threads * CHUNKS_PER_THREAD))
-    commands = [
-        wp.launch(
-            kernel,
-            min(size, count - first),
-            inputs=[*inputs, first, *outputs],
-            device=device,
-            record_cmd=True,
-        )
-        for first in range(0, count, size)
-    ]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda command: command.launch(), commands))
+    def _launch(self, kernel, origins: Tensor, directions: Tensor, far: float, outputs: list):
+        rays = [share(origins, wp.vec3), share(directions, wp.vec3)]
+        launch(kernel, len(origins), [self._mesh.id, *rays, far, *outputs], like=origins)
 
 
 @wp.kernel(module="raycast", enable_backward=False)
@@ -148,10 +110,10 @@ def _nearest(
     origins: wp.array(dtype=wp.vec3),  # [N]
     directions: wp.array(dtype=wp.vec3),  # [N]
     far: float,
-    first: int,
     face: wp.array(dtype=wp.int32),  # [N] out
     distance: wp.array(dtype=wp.float32),  # [N] out
     barycentric: wp.array(dtype=wp.vec3),  # [N] out
+    first: int,
 ):
     ray = first + wp.tid()
     query = wp.mesh_query_ray(mesh, origins[ray], directions[ray], far)
@@ -171,8 +133,8 @@ def _any(
     origins: wp.array(dtype=wp.vec3),  # [N]
     directions: wp.array(dtype=wp.vec3),  # [N]
     far: float,
-    first: int,
     blocked: wp.array(dtype=wp.uint8),  # [N] out
+    first: int,
 ):
     ray = first + wp.tid()
     if wp.mesh_query_ray_anyhit(mesh, origins[ray], directions[ray], far):

@@ -1,4 +1,4 @@
-"""Simulated worlds: bodies that move, filmed by ray casting, with the truth about every pixel and point."""
+"""Simulated worlds: moving bodies filmed by ray casting, and the truth of each pixel and point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORLDS = {"balls": balls, "walker": walker, "flag": flag, "twins": twins}
 
 
 def world(name: str, seed: int = 0) -> World:
-    """The world of that name: ``balls``, ``walker``, ``flag`` or ``twins``; :class:`BadInput` for another name."""
+    """The world ``balls``, ``walker``, ``flag`` or ``twins``; :class:`BadInput` for any other."""
     if name not in WORLDS:
         raise BadInput(f"simulate: expected one of {', '.join(WORLDS)}, got {name!r}")
     return WORLDS[name](seed)
@@ -40,9 +40,9 @@ def simulate(
 ) -> Scene:
     """A monocular hand-held video of a simulated world, with held-out views and all truth.
 
-    The world runs over normalised time 0..1; training frame i is taken at ``i / (frames - 1)``. Test cameras stand
-    beside the path; half of them at the time of a training frame, half between two. Layers are computed when they
-    are first asked for.
+    The world runs over normalised time 0..1; training frame i is taken at ``i / (frames - 1)``.
+    Test cameras stand beside the path; half of them at the time of a training frame, half between
+    two. Layers are computed when they are first asked for.
 
     Args:
         name: ``balls``, ``walker``, ``flag``, ``twins``, or a :class:`World`, edited perhaps.
@@ -51,7 +51,8 @@ def simulate(
         seed: of textures, the hand's shake and features.
         samples: rays per pixel and axis.
         teacher: ``patch`` (a cell per 14 pixels) or ``dense``; see :class:`.teacher.Embeddings`.
-        feature_dim, feature_noise: length of a feature, and of its noise against a clean feature of length 1.
+        feature_dim, feature_noise: length of a feature, and of its noise against a clean feature of
+            length 1.
         without: name of a body to leave out; the rest is as it would be with it.
 
     Raises:
@@ -61,9 +62,7 @@ def simulate(
     if without is not None:
         filmed = filmed.without(without)
     if frames < 2 or test < 0:
-        raise BadInput(
-            f"simulate: expected at least 2 frames and no fewer than 0 test frames, got {frames}, {test}"
-        )
+        raise BadInput(f"simulate: expected frames >= 2 and test >= 0, got {frames}, {test}")
     embeddings = Embeddings(tuple(filmed.looks), teacher, feature_dim, feature_noise, seed)
     walk = Walk(filmed.center, filmed.distance, seed)
 

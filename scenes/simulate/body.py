@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,8 +25,8 @@ class Body:
         motion: ``motion(time, shape) -> vertices [V, 3]`` at normalised time (see ``motions``).
         moves: whether it is part of the moving foreground.
         parts: part names; empty for a thing without named parts, whose part id is -1.
-        looks: what a feature teacher takes it for; the class name unless said otherwise. Two bodies of different
-            classes that look alike share it.
+        looks: what a feature teacher takes it for; the class name unless said otherwise. Two bodies
+            of different classes that look alike share it.
         texture: colour pattern at rest.
     """
 
@@ -38,7 +38,7 @@ class Body:
     moves: bool
     texture: SolidTexture
     parts: tuple[str, ...] = ()
-    looks: str = field(default="")
+    looks: str = ""
 
     def vertices(self, time: float) -> np.ndarray:
         """Where its vertices are at normalised time, float64 [V, 3]."""

@@ -40,7 +40,10 @@ class Walk:
         return Camera.look_at(eye + shake[0], np.add(self.center, shake[1]), width, height, FOV)
 
     def novel(self, index: int, time: float, width: int, height: int) -> Camera:
-        """The ``index``-th camera beside the walk: 8 to 12 degrees round, and higher or lower, nearer or farther."""
+        """The ``index``-th camera beside the walk.
+
+        It stands 8 to 12 degrees round, higher or lower, and nearer or farther.
+        """
         generator = np.random.default_rng([self.seed, 23, index])
         side = math.radians(generator.uniform(8, 12)) * (-1 if index % 2 else 1)
         angle = ARC * self._progress(time)
@@ -76,7 +79,7 @@ class Walk:
 
 
 def test_times(count: int, frames: int) -> list[float]:
-    """``count`` times spread over the video: in turn that of a training frame and halfway between two."""
+    """``count`` times over the video: in turn that of a training frame and halfway between two."""
     last = max(1, frames - 1)
     times = []
     for index in range(count):

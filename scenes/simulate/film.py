@@ -19,7 +19,7 @@ from .teacher import Embeddings
 if TYPE_CHECKING:
     from .world import Geometry, World
 
-LIFT = 1e-3  # shadow rays start this far off the surface, in scene units, to clear the triangle they leave
+LIFT = 1e-3  # scene units off the surface that shadow rays start, to clear the triangle they leave
 
 
 def film(
@@ -31,12 +31,15 @@ def film(
     flow: bool = True,
     teacher: Embeddings | None = None,
 ) -> list[Frame]:
-    """Frames of ``world`` by ``cameras`` at normalised ``times``; each layer is computed when it is first asked for.
+    """Frames of ``world`` by ``cameras`` at normalised ``times``.
+
+    Each layer is computed when it is first asked for.
 
     Args:
         names: frame names, "0000"... unless given.
         samples: rays per pixel and axis.
-        flow: whether the frames follow one another, so that they have flow to the next and from the previous one.
+        flow: whether the frames follow one another, so that they have flow to the next and from the
+            previous one.
         teacher: gives the frames a ``features`` layer.
 
     Raises:
@@ -44,7 +47,7 @@ def film(
     """
     if len(cameras) != len(times):
         raise BadInput(
-            f"{world.name}: expected one time per camera, got {len(cameras)} cameras, {len(times)} times"
+            f"{world.name}: expected one time per camera, got {len(times)} for {len(cameras)}"
         )
     if samples < 1:
         raise BadInput(

@@ -45,15 +45,16 @@ def flag(seed: int = 0) -> World:
 def _waving(time: float, rest: np.ndarray) -> np.ndarray:
     """Where the cloth's points at rest [V, 3] are.
 
-    The cloth hangs from the pole at x = 0. Waves run towards the free edge and grow on the way; the cloth as a
-    whole swings about the pole and sags.
+    The cloth hangs from the pole at x = 0. Waves run towards the free edge and grow on the way; the
+    cloth as a whole swings about the pole and sags.
     """
     along, up = rest[:, 0], rest[:, 2]
     free = along / WIDTH
     phase = 2 * math.pi * (along / 0.95 - 1.5 * time) + 0.7 * up
     second = 2 * math.pi * (along / 0.6 - 2.0 * time) - 1.1 * up
     out = free * (0.15 * np.sin(phase) + 0.04 * np.sin(second))
-    # Waves take up length: shorten by the mean of half the squared slope so that the cloth does not stretch.
+    # Waves take up length: shorten by the mean of half the squared slope so that the cloth does not
+    # stretch.
     along = along * (1 - 0.12 * free)
     sag = 0.1 * free**2 * (1 + 0.25 * np.sin(2 * math.pi * 1.25 * time))
     swing = math.radians(9) * math.sin(2 * math.pi * 0.8 * time)

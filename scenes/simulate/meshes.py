@@ -71,7 +71,7 @@ def ellipsoid(radii, part: int = 0, link: int = 0, detail: int = 3) -> Shape:
 
 
 def rounded_cube(edge: float, power: float = 6.0, part: int = 0, detail: int = 4) -> Shape:
-    """A cube about the origin whose edges are rounded: the surface where the ``power`` norm is ``edge / 2``."""
+    """A cube with rounded edges about the origin: where the ``power`` norm is ``edge / 2``."""
     shape = ball(1.0, part, 0, detail)
     norm = (np.abs(shape.vertices) ** power).sum(-1, keepdims=True) ** (1 / power)
     shape.vertices = shape.vertices / norm * edge / 2
@@ -94,7 +94,7 @@ def cone(radius: float, height: float, part: int = 0) -> Shape:
 
 
 def capsule(start, end, radius: float, part: int = 0, link: int = 0) -> Shape:
-    """A cylinder with half spheres at both ends, ``start`` and ``end`` [3] being the centres of these."""
+    """A cylinder with half spheres at both ends, whose centres are ``start`` and ``end`` [3]."""
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     mesh = trimesh.creation.capsule(np.linalg.norm(end - start), radius, count=[16, 16])
     mesh.apply_translation(-mesh.bounds.mean(0))  # releases of trimesh differ in where they put it

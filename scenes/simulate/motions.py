@@ -82,8 +82,9 @@ def eased(time: float) -> float:
 def rolling(start, end, radius: float, spin: float = 0.0) -> Callable[[float], Pose]:
     """A ball rolling on z = 0 from ``start`` to ``end`` [2] without slipping.
 
-    The angle turned is the distance over the radius, about the horizontal axis across the path, so the point
-    that touches the floor is at rest. ``spin`` is an angle in radians by which the ball is turned at rest.
+    The angle turned is the distance over the radius, about the horizontal axis across the path, so
+    the point that touches the floor is at rest. ``spin`` is an angle in radians by which the ball
+    is turned at rest.
     """
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     path = end - start
@@ -102,17 +103,19 @@ def rolling(start, end, radius: float, spin: float = 0.0) -> Callable[[float], P
 def rolling_circle(
     center, orbit: float, begin: float, turn: float, radius: float
 ) -> Callable[[float], Pose]:
-    """A ball rolling on z = 0 round a circle of radius ``orbit`` about ``center`` [2] without slipping.
+    """A ball rolling on z = 0 round a circle about ``center`` [2] without slipping.
 
-    ``begin`` and ``turn`` are angles in radians. In the frame that turns with the ball's place on the circle the
-    ball spins about the fixed radial axis, at ``-orbit / radius`` times the orbital rate less the frame's own turn.
+    The circle has radius ``orbit``; ``begin`` and ``turn`` are angles on it in radians. In the
+    frame that turns with the ball's place on the circle the ball spins about the fixed radial axis,
+    at ``-orbit / radius`` times the orbital rate less the frame's own turn.
     """
     center = np.asarray(center, dtype=np.float64)
 
     def pose(time: float) -> Pose:
         angle = turn * eased(time)
-        # Angular velocity wanted: -(orbit/radius) * rate about the radial axis, no component along z.
-        # In the turning frame that is a constant vector less rate * z, so the product of two rotations solves it.
+        # Angular velocity wanted: -(orbit/radius) * rate about the radial axis, no component along
+        # z. In the turning frame that is a constant vector less rate * z, so the product of two
+        # rotations solves it.
         radial = np.array([math.cos(begin), math.sin(begin), 0.0])
         wanted = -orbit / radius * radial - np.array([0.0, 0.0, 1.0])
         own = rotation(wanted, angle * np.linalg.norm(wanted))
@@ -126,10 +129,10 @@ def rolling_circle(
 def bouncing(
     start, end, radius: float, height: float, bounces: float, axis, turn: float
 ) -> Callable[[float], Pose]:
-    """A ball bouncing on z = 0 from ``start`` to ``end`` [2], turning by ``turn`` radians about ``axis``.
+    """A ball bouncing on z = 0 from ``start`` to ``end`` [2].
 
-    The arcs are |sin| with the contact rounded off, as of a soft ball: smooth, and touching the floor once between
-    two arcs.
+    It turns by ``turn`` radians about ``axis``. The arcs are |sin| with the contact rounded off, as
+    of a soft ball: smooth, and touching the floor once between two arcs.
     """
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     soft = 0.25

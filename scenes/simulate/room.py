@@ -42,7 +42,8 @@ def body(
 ) -> Body:
     """A body with a texture of its own, of class ``name`` unless ``label`` says otherwise.
 
-    Without a motion it stands still and counts as background. Bodies of one ``pattern`` are textured alike.
+    Without a motion it stands still and counts as background. Bodies of one ``pattern`` are
+    textured alike.
     """
     lower, upper = shape.vertices.min(0), shape.vertices.max(0)
     code = zlib.crc32(f"{seed} {pattern or name}".encode())
@@ -60,7 +61,7 @@ def body(
 
 
 def room(seed: int) -> list[Body]:
-    """A tiled floor, two walls that meet in a corner, and a column, two crates and a cone before them."""
+    """A tiled floor, two walls that meet in a corner, a column, two crates and a cone."""
     span, middle = FAR - NEAR, (FAR + NEAR) / 2
     floor = meshes.box([span, span, 0.1]).moved([middle, middle, -0.05])
     right = meshes.box([0.1, span, WALL_HEIGHT]).moved([FAR + 0.05, middle, WALL_HEIGHT / 2])

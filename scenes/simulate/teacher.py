@@ -19,9 +19,9 @@ SHARED = 0.7  # weight of what the parts of one thing have in common, and of wha
 class Embeddings:
     """A teacher that sees what each pixel shows.
 
-    ``patch`` averages the embeddings of the pixels in each cell of a grid of ``round(H / 14)`` by ``round(W / 14)``
-    cells, as a vision transformer mixes what falls into one patch; ``dense`` gives one feature per pixel. Noise is
-    added to both, then features are brought to unit length.
+    ``patch`` averages the embeddings of the pixels in each cell of a grid of ``round(H / 14)`` by
+    ``round(W / 14)`` cells, as a vision transformer mixes what falls into one patch; ``dense``
+    gives one feature per pixel. Noise is added to both, then features are brought to unit length.
 
     Attributes:
         names: pairs (thing, part or "") by id.
@@ -46,7 +46,7 @@ class Embeddings:
             )
 
     def table(self) -> Tensor:
-        """Unit embeddings by id, float32 [P, dim]; the same name has the same one in every world."""
+        """Unit embeddings by id, float32 [P, dim]; a name has the same one in every world."""
         rows = [
             normalize(
                 SHARED * self._unit(f"thing {thing}") + SHARED * self._unit(f"part {thing}/{part}"),
@@ -81,7 +81,7 @@ class Embeddings:
 
 
 def coverage(pixels: int, cells: int) -> Tensor:
-    """Share of each of ``cells`` equal stretches that each of ``pixels`` makes up, [cells, pixels]; rows sum to 1."""
+    """What share of each of ``cells`` equal stretches each pixel makes up, [cells, pixels]."""
     edges = torch.arange(cells + 1, dtype=torch.float64) * pixels / cells
     first = torch.arange(pixels, dtype=torch.float64)
     overlap = torch.minimum(edges[1:, None], first + 1) - torch.maximum(edges[:-1, None], first)

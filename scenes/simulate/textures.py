@@ -1,7 +1,8 @@
 """Solid textures: colour as a function of where a point lay on the body at rest.
 
-A texture is a small volume of smoothed random fields, read with trilinear interpolation. Its finest wavelength is
-a few cells, so it stays band-limited however closely a camera samples it, and it needs no unwrapping of a surface.
+A texture is a small volume of smoothed random fields, read with trilinear interpolation. Its finest
+wavelength is a few cells, so it stays band-limited however closely a camera samples it, and it
+needs no unwrapping of a surface.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class SolidTexture:
         )
 
     def colors(self, points: Tensor, base: Tensor) -> Tensor:
-        """sRGB colours [N, 3] in 0..1 of points at rest [N, 3] on surfaces of colour ``base`` [N, 3]."""
+        """sRGB colours [N, 3] of points at rest [N, 3] on surfaces of colour ``base`` [N, 3]."""
         lower = torch.as_tensor(self.lower, dtype=torch.float32)
         size = torch.tensor(self.shape, dtype=torch.float32) - 1
         place = 2 * (points.float() - lower) / (self.cell * size) - 1

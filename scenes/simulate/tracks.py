@@ -22,9 +22,11 @@ TOLERANCE = 2e-3  # scene units by which a ray may meet the surface before the p
 
 
 def tracks(world: World, cameras: Sequence[Camera], times: Sequence[float], seed: int) -> Tracks:
-    """Points spread evenly over the surfaces of ``world`` and where they go, seen by one camera per time.
+    """Points spread evenly over the surfaces of ``world`` and where they go, seen by one camera per
+    time.
 
-    256 on each moving body, and 256 on what stands still; the latter are seen in one frame at least.
+    256 on each moving body, and 256 on what stands still; the latter are seen in one frame at
+    least.
     """
     surface = world.surface
     picks = [
@@ -58,7 +60,7 @@ def tracks(world: World, cameras: Sequence[Camera], times: Sequence[float], seed
 
 
 def in_sight(world: World, camera: Camera, time: float, points: Tensor) -> Tensor:
-    """Whether ``camera`` sees points [N, 3] of the world's surfaces at ``time``: in the image, and nothing before."""
+    """Whether ``camera`` sees points [N, 3] on surfaces: in the image, and nothing before them."""
     pixels, depth = camera.project(points)
     size = torch.tensor([camera.width, camera.height])
     inside = (depth > 0) & ((pixels >= 0) & (pixels < size)).all(-1)
@@ -71,7 +73,7 @@ def in_sight(world: World, camera: Camera, time: float, points: Tensor) -> Tenso
 
 
 def _sample(world: World, members: Tensor, count: int, name: str) -> tuple[Tensor, Tensor]:
-    """Faces [N] and corner weights [N, 3] of random points, evenly over the faces chosen by ``members`` [F]."""
+    """Faces [N] and corner weights [N, 3] of random points, evenly over the ``members`` [F]."""
     corners = world.vertices(0.0)[world.surface.faces]
     edges = corners[:, 1:] - corners[:, :1]
     area = (torch.linalg.cross(edges[:, 0], edges[:, 1]).norm(dim=-1) * members).numpy()

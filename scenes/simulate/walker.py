@@ -12,7 +12,8 @@ from .motions import Pose, rotation
 from .room import RIGHT, body, place, room
 from .world import World
 
-# The figure stands at rest facing x, left is y, its soles on z = 0. Lengths in scene units (metres).
+# The figure stands at rest facing x, left is y, its soles on z = 0. Lengths in scene units
+# (metres).
 ANKLE, KNEE, HIP, SHOULDER, ELBOW = 0.09, 0.48, 0.88, 1.34, 1.04
 WIDTH = {"hip": 0.11, "shoulder": 0.26}  # from the middle to either side
 SOLE = 0.05  # half the height of a foot
@@ -117,6 +118,6 @@ def _walk(time: float) -> list[Pose]:
 
 
 def _bent(parent: Pose, joint, axis, angle: float) -> Pose:
-    """The pose of a link that turns by ``angle`` about ``axis`` through ``joint`` [3] of its parent at rest."""
+    """The pose of a link turned by ``angle`` about ``axis`` through ``joint`` (parent at rest)."""
     turn, joint = rotation(axis, angle), np.asarray(joint, dtype=np.float64)
     return parent[0] @ turn, parent[0] @ (joint - turn @ joint) + parent[1]

@@ -24,7 +24,8 @@ class Sky:
 
     Attributes:
         toward_sun: direction to the sun, any length.
-        sun, ambient: linear brightness of a white surface facing the sun, and of one facing up in the shade.
+        sun, ambient: linear brightness of a white surface facing the sun, and of one facing up in
+            the shade.
         color: linear colour seen where there is no body.
     """
 
@@ -53,7 +54,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Surface:
-    """What does not change in time: for each triangle, whose it is. Ids stay when bodies are removed."""
+    """Whose each triangle is, which time does not change."""
 
     faces: Tensor  # int64 [F, 3]
     rest: Tensor  # float32 [F, 3, 3] corners at rest
@@ -69,7 +70,8 @@ class Surface:
 
 @dataclass
 class World:
-    """Bodies under a sky. Editing returns a new world; names and ids stay those of the world it came from.
+    """Bodies under a sky. Editing returns a new world; names and ids stay those of the world it
+    came from.
 
     Attributes:
         name: what to call it.
@@ -78,7 +80,8 @@ class World:
         distance: from how far, scene units.
         seed: of everything random in it.
         time: now, normalised to 0..1 over the video.
-        labels, parts, instances, looks: names by id; the last are pairs (what it looks like, part or "").
+        labels, parts, instances, looks: names by id; the last are pairs (what it looks like, part
+            or "").
     """
 
     name: str
@@ -113,14 +116,13 @@ class World:
         for body in self.bodies:
             if body.name == name:
                 return body
-        raise BadInput(
-            f"{self.name}: no body {name!r}; there are {', '.join(body.name for body in self.bodies)}"
-        )
+        names = ", ".join(body.name for body in self.bodies)
+        raise BadInput(f"{self.name}: no body {name!r}; there are {names}")
 
     def without(self, name: str) -> World:
         """The world with a body removed."""
         gone = self.body(name)
-        return self._with(tuple(body for body in self.bodies if body is not gone))
+        return replace(self, bodies=tuple(body for body in self.bodies if body is not gone))
 
     def moved(self, name: str, offset: Sequence[float]) -> World:
         """The world with a body, and all its motion, shifted by ``offset`` [3]."""
@@ -128,14 +130,12 @@ class World:
         return self._swapped(body, replace(body, motion=Shifted(body.motion, tuple(offset))))
 
     def recoloured(self, name: str, color: Color) -> World:
-        """The world with a body's base colour replaced by ``color`` (sRGB, 0..1); its pattern stays."""
+        """The world with a body's base colour replaced by ``color`` (sRGB); its pattern stays."""
         body = self.body(name)
         return self._swapped(body, replace(body, colors=(tuple(color),) * len(body.colors)))
 
     def _swapped(self, old: Body, new: Body) -> World:
-        return self._with(tuple(new if body is old else body for body in self.bodies))
-
-    def _with(self, bodies: tuple[Body, ...]) -> World:
+        bodies = tuple(new if body is old else body for body in self.bodies)
         return replace(self, bodies=bodies)
 
     @cached_property
@@ -195,7 +195,7 @@ class World:
     def film(
         self, cameras: Camera | Sequence[Camera], times: Sequence[float] | None = None, **options
     ) -> list[Frame]:
-        """Frames of the world: one per camera and time (see :func:`..film.film`); without times, now."""
+        """Frames, one per camera and time (see :func:`.film.film`); without times, of now."""
         from .film import film
 
         cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
