@@ -12,6 +12,7 @@ from .classical import ClassicalTeacher
 from .clip import ClipTeacher
 from .given import PrecomputedTeacher, SceneTeacher
 from .hub import HubModel
+from .joint import JointTeacher
 from .mobilesam import MobileSamTeacher
 from .sam import SamTeacher
 from .vit import VisionTransformerTeacher
@@ -42,12 +43,15 @@ def teacher(name: str | Path = "dinov2", **options) -> Teacher:
     """A feature teacher.
 
     Args:
-        name: one of ``TEACHERS``; or a local folder of a hub model (config.json says which kind); or a file (npz,
-            safetensors) or folder of precomputed maps by frame name; or a hub id ``organisation/model``.
-        options: of that teacher: ``weights``, ``size`` (working resolution, longer side in pixels), ``device``.
+        name: one of ``TEACHERS``; or a local folder of a hub model (config.json says which kind);
+            or a file (npz, safetensors) or folder of precomputed maps by frame name; or a hub id
+            ``organisation/model``; or several joined by +, as in ``mobilesam+classical``.
+        options: of that teacher: ``weights``, ``size`` (working resolution, longer side in pixels),
+            ``device``. For joined teachers, options by part: ``mobilesam={"weights": path}``.
 
     Raises:
-        BadInput: unknown name or option, or weights that cannot be had (the message names the ways to get them).
+        BadInput: unknown name or option, or weights that cannot be had (the message names the ways
+            to get them).
     """
     build, defaults = _find(name)
     try:
@@ -63,14 +67,31 @@ def _find(name: str | Path) -> tuple[Callable[..., Teacher], dict]:
     if text in TEACHERS:
         return TEACHERS[text], {}
     path = Path(text)
+    if "+" in text and not path.exists():
+        return _join, {"names": text.split("+")}
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
         return PrecomputedTeacher, {"path": path}
-    is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and not path.suffix == ".npz"
+    is_hub_id = (
+        text.count("/") == 1 and not text.startswith((".", "/", "~")) and path.suffix != ".npz"
+    )
     if path.is_dir() or is_hub_id:
         kind = HubModel(text).model_type
         if kind not in HUB_KINDS:
-            raise BadInput(f"{text}: config.json: model_type {kind!r}, expected one of {', '.join(HUB_KINDS)}")
+            raise BadInput(
+                f"{text}: config.json: model_type {kind!r}, expected one of {', '.join(HUB_KINDS)}"
+            )
         return HUB_KINDS[kind], {"weights": text}
     raise BadInput(
-        f"teacher {text!r}: expected one of {', '.join(TEACHERS)}, an existing file or folder, or a hub id"
+        f"teacher {text!r}: expected one of {', '.join(TEACHERS)}, "
+        "an existing file or folder, or a hub id"
     )
+
+
+def _join(names: list[str], **options) -> Teacher:
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise BadInput(
+            f"teacher {'+'.join(names)}: option {unknown[0]}: "
+            f"expected options by part, {', '.join(names)}"
+        )
+    return JointTeacher([teacher(name, **options.get(name, {})) for name in names])

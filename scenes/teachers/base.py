@@ -22,9 +22,9 @@ class Teacher:
         can_mask: whether :meth:`mask` turns clicks into a mask.
         cached: whether its maps are worth keeping on disk.
 
-    A new teacher subclasses this, sets ``name`` and ``dim``, defines :meth:`map` and :meth:`key`, and is entered in
-    ``TEACHERS`` (by name) or ``HUB_KINDS`` (by the model type in a hub model's config.json).
-    """
+    A new teacher subclasses this, sets ``name`` and ``dim``, defines :meth:`map` and :meth:`key`,
+    and is entered in ``TEACHERS`` (by name) or ``HUB_KINDS`` (by the model type in a hub model's
+    config.json)."""
 
     name: str = ""
     dim: int | None = None
@@ -44,19 +44,34 @@ class Teacher:
         raise NotImplementedError
 
     def of_frame(self, frame: Frame, neighbour: Frame | None = None) -> Tensor:
-        """The map of a frame [h, w, D]. ``neighbour``: the next (or else previous) frame, for teachers that see motion."""
+        """The map [h, w, D] of a frame.
+
+        ``neighbour`` is the next frame, or else the previous one, for teachers that see motion.
+        """
         return self.map(frame.image)
 
     def inputs(self, frame: Frame, neighbour: Frame | None = None) -> list[Tensor]:
-        """The arrays that :meth:`of_frame` would read; their content is part of a cached map's key."""
+        """The arrays that :meth:`of_frame` reads: their content is part of a cached map's key."""
         return [frame.image]
 
     def text(self, prompts: Sequence[str]) -> Tensor:
-        """Unit vectors [P, D] of ``prompts``, comparable with map cells by cosine; :class:`BadInput` without a text tower."""
+        """Unit vectors [P, D] of ``prompts``, to compare with map cells by cosine.
+
+        :class:`BadInput` where the teacher has no text tower.
+        """
         raise BadInput(f"teacher {self.name} has no text tower; use --click or a CLIP teacher")
 
-    def mask(self, image: Tensor, clicks: Sequence[tuple[float, float]], labels: Sequence[int] | None = None) -> Tensor:
-        """Mask [H, W] bool of the thing at pixels ``clicks`` (x, y); ``labels`` 1 for inside (default), 0 for outside."""
+    def mask(
+        self,
+        image: Tensor,
+        clicks: Sequence[tuple[float, float]],
+        labels: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Mask [H, W] bool of the thing at the pixels ``clicks`` (x, y).
+
+        ``labels`` of the clicks: 1 inside (the default), 0 outside. :class:`BadInput` where a click
+        is outside the image or the teacher has no mask decoder.
+        """
         raise BadInput(f"teacher {self.name} has no mask decoder; use sam or mobilesam")
 
 
@@ -64,26 +79,34 @@ def check_image(image: Tensor) -> Tensor:
     """``image`` as float32, or :class:`BadInput` where it is not [H, W, 3] of numbers in 0..1."""
     image = torch.as_tensor(image)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.is_floating_point() or 0 in image.shape:
-        raise BadInput(f"image: expected [H, W, 3] floats in 0..1, got {list(image.shape)} {image.dtype}")
+        raise BadInput(
+            f"image: expected [H, W, 3] floats in 0..1, got {list(image.shape)} {image.dtype}"
+        )
     if not bool(torch.isfinite(image).all()):
         raise BadInput("image: contains NaN or infinity")
     return image.float()
 
 
 def working_size(height: int, width: int, longest: int, multiple: int) -> tuple[int, int]:
-    """Size (h, w) near ``longest`` on the longer side, both multiples of ``multiple``, aspect kept to within rounding."""
+    """Size (h, w) in multiples of ``multiple``, the longer near ``longest``, the aspect kept."""
     scale = longest / max(height, width)
-    return tuple(max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))
+    return tuple(
+        max(multiple, round(side * scale / multiple) * multiple) for side in (height, width)
+    )
 
 
-def network_input(image: Tensor, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def network_input(
+    image: Tensor, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
     """``image`` [H, W, 3] resized to ``size`` and normalised as the network expects: [1, 3, h, w].
 
     Resizing keeps the borders where they are, so that the grid covers the whole image.
     """
     pixels = check_image(image).permute(2, 0, 1)[None]
     if tuple(pixels.shape[-2:]) != tuple(size):
-        pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        pixels = F.interpolate(
+            pixels, size, mode="bicubic", antialias=True, align_corners=False
+        ).clamp(0, 1)
     shape = (1, 3, 1, 1)
     return (pixels - pixels.new_tensor(mean).view(shape)) / pixels.new_tensor(std).view(shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class FeatureMaps(Sequence):
     """The maps of a teacher for a list of frames: item i is the map [h, w, D] float32 of frame i.
 
-    A map is computed when it is first asked for and kept as fp16 in one safetensors file. The file's name carries a digest
-    of the teacher, its options and the frame's content, so that changed frames or weights never meet an old map. A file
-    that cannot be read is computed anew.
+    A map is computed when it is first asked for and kept as fp16 in one safetensors file. The
+    file's name carries a digest of the teacher, its options and the frame's content, so that
+    changed frames or weights never meet an old map. A file that cannot be read is computed anew.
     """
 
     def __init__(self, frames: Sequence[Frame], teacher: Teacher, folder: str | Path):
@@ -48,20 +48,27 @@ class FeatureMaps(Sequence):
         """D, channels of each map."""
         return self.teacher.dim if self.teacher.dim is not None else self[0].shape[-1]
 
-    def prepare(self, progress: bool = True) -> FeatureMaps:
-        """Compute every map that is not on disk yet, with a progress bar on standard error; returns itself."""
-        if not self.teacher.cached:
-            return self
-        wanted = [position for position in range(len(self)) if self._read(position) is None]
-        if not wanted:
-            return self
-        from rich.console import Console
-        from rich.progress import track
+    def __iter__(self) -> Iterator[Tensor]:
+        self.prepare()
+        return (self[position] for position in range(len(self)))
 
-        label = f"{self.teacher.name} features"
-        console = Console(stderr=True)
-        for position in track(wanted, label, console=console, disable=not progress, transient=True):
-            self._compute(position)
+    def prepare(self, progress: bool = True) -> FeatureMaps:
+        """Compute all maps that are not on disk yet, with a progress bar; returns itself.
+
+        Going through all maps in a loop does this first.
+        """
+        wanted = range(len(self)) if self.teacher.cached else ()
+        wanted = [position for position in wanted if not self.path(position).is_file()]
+        if wanted:
+            from rich.console import Console
+            from rich.progress import track
+
+            label, console = f"{self.teacher.name} features", Console(stderr=True)
+            shown = progress and console.is_terminal
+            for position in track(
+                wanted, label, console=console, disable=not shown, transient=True
+            ):
+                self._compute(position)
         return self
 
     def path(self, position: int) -> Path:
@@ -81,8 +88,14 @@ class FeatureMaps(Sequence):
     def _compute(self, position: int) -> Tensor:
         frame = self.frames[position]
         features = self.teacher.of_frame(frame, self._neighbour(position))
-        features = check_map(features.cpu(), f"{frame.name}: {self.teacher.name} features", self.teacher.dim).half()
-        write_tensors(self.path(position), {"features": features}, {"teacher": self.teacher.name, "frame": frame.name})
+        features = check_map(
+            features.cpu(), f"{frame.name}: {self.teacher.name} features", self.teacher.dim
+        ).half()
+        write_tensors(
+            self.path(position),
+            {"features": features},
+            {"teacher": self.teacher.name, "frame": frame.name},
+        )
         return features.float()
 
     def _read(self, position: int) -> Tensor | None:
@@ -102,18 +115,20 @@ class FeatureMaps(Sequence):
 
 
 def feature_maps(frames: Sequence[Frame], teacher: Teacher, folder: str | Path) -> FeatureMaps:
-    """The maps of ``teacher`` for ``frames`` (in time order), kept in ``folder``; see :class:`FeatureMaps`."""
+    """The maps of ``teacher`` for ``frames`` (in time order), kept in ``folder``."""
     return FeatureMaps(frames, teacher, folder)
 
 
-def compress(maps: Sequence[Tensor], dim: int, sample: int = 20000) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """A code of ``dim`` numbers for the features of ``maps`` ([h, w, D] each) by principal components.
+def compress(
+    maps: Sequence[Tensor], dim: int, sample: int = 20000
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """A code of ``dim`` numbers for the features of ``maps`` [h, w, D] by principal components.
 
-    Returns ``mean`` [D], ``basis`` [dim, D] with orthonormal rows, and a report. Code of a feature: (f - mean) basis^T;
-    feature of a code: mean + c basis. The report has ``mean_cosine`` and ``low_cosine`` (5% quantile) between features and
-    their decoded codes, and ``variance``, the share of the variance that is kept. All over at most about ``sample``
-    cells, spread evenly over the maps.
-    """
+    Returns ``mean`` [D], ``basis`` [dim, D] with orthonormal rows, and a report. Code of a feature:
+    (f - mean) basis^T; feature of a code: mean + c basis. The report has ``mean_cosine`` and
+    ``low_cosine`` (5% quantile) between features and their decoded codes, and ``variance``, the
+    share of the variance that is kept. All over at most about ``sample`` cells, spread evenly over
+    the maps."""
     if not len(maps) or dim < 1:
         raise BadInput(f"compress: expected maps and dim >= 1, got {len(maps)} maps and dim {dim}")
     per_map = max(1, sample // len(maps))
@@ -127,7 +142,9 @@ def compress(maps: Sequence[Tensor], dim: int, sample: int = 20000) -> tuple[Ten
     cosine = torch.nn.functional.cosine_similarity(cells, decoded, dim=-1)
     left = (cells - decoded).square().sum() / (cells - mean).square().sum().clamp_min(1e-12)
     report = {
-        "dim": basis.shape[0], "mean_cosine": cosine.mean().item(), "low_cosine": cosine.quantile(0.05).item(),
+        "dim": basis.shape[0],
+        "mean_cosine": cosine.mean().item(),
+        "low_cosine": cosine.quantile(0.05).item(),
         "variance": 1.0 - left.item(),
     }
     return mean, basis, report

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..files import BadInput
@@ -17,12 +18,13 @@ SEED = 11
 
 
 class ClassicalTeacher(Teacher):
-    """Descriptors of colour, texture and motion as 64 numbers per cell of 4x4 pixels, the same for each frame.
+    """Colour, texture and motion as 64 numbers per cell of 4x4 pixels.
 
-    A cell is described by groups of plain measurements: its CIELAB colour and that of its surroundings, oriented Gabor
-    energies at three scales around it, and how fast it moves against the background. Each group is mapped to random
-    Fourier features (Rahimi and Recht, 2007), so that the cosine of two cells is close to a weighted mean of Gaussian
-    kernels of their distance in colour, texture and speed: what a field learns and selects by. Position plays no part.
+    A cell is described by groups of plain measurements: its CIELAB colour and that of its
+    surroundings, oriented Gabor energies at three scales around it, and how fast it moves against
+    the background. Each group is mapped to random Fourier features (Rahimi and Recht, 2007), so
+    that the cosine of two cells is close to a weighted mean of Gaussian kernels of their distance
+    in colour, texture and speed: what a field learns and selects by. Position plays no part.
 
     Args:
         size: working resolution, pixels of the image's longer side; the image's own if None.
@@ -49,30 +51,34 @@ class ClassicalTeacher(Teacher):
         return self.map(frame.image, None if neighbour is None else steady_flow(frame, neighbour))
 
     def map(self, image: Tensor, flow: Tensor | None = None) -> Tensor:
-        """Features [H/4, W/4, 64] of ``image`` [H, W, 3]; ``flow`` [H, W, 2] to a neighbouring frame, in pixels."""
+        """Features [H/4, W/4, 64]; ``flow`` [H, W, 2] to a neighbouring frame, in pixels."""
         pixels = check_image(image).cpu().numpy()
         if self.size is not None:
             pixels = _resized(pixels, self.size)
         rows, columns = (max(1, round(side / STRIDE)) for side in pixels.shape[:2])
         lab = _lab(pixels)
-        speed = np.zeros((*image.shape[:2], 1), np.float32) if flow is None else relative_speed(flow.cpu().numpy())
+        still = np.zeros((*image.shape[:2], 1), np.float32)
+        speed = still if flow is None else relative_speed(flow.cpu().numpy())
         groups = []
         for index, (values, bandwidth, weight, dim) in enumerate(_groups(lab, speed)):
-            cells = torch.from_numpy(_cells(values, rows, columns) / np.float32(bandwidth))
+            cells = _cells(values, rows, columns) / bandwidth
             groups.append(math.sqrt(weight) * _fourier(cells, dim, SEED + index))
         return torch.cat(groups, -1).to(image.device)
 
 
 def _groups(lab: np.ndarray, speed: np.ndarray):
-    """Measurements [H, W, n] with the distance that counts as different, the group's share, and its channels."""
-    yield _blur(lab, 1.5), 14.0, 0.35, 20
-    yield _blur(lab, 8.0), 14.0, 0.20, 12
-    yield texture(lab[..., 0]), 1.2, 0.30, 20
-    yield _blur(speed, 2.0), 1.0, 0.15, 12
+    """Measurements [H, W, n], each with a distance that makes a difference, share, and channels."""
+    yield _blur(lab, 1.5), 16.0, 0.3, 16
+    yield _blur(lab, 8.0), 16.0, 0.2, 12
+    yield texture(lab[..., 0]), 2.0, 0.2, 20
+    yield _blur(speed, 2.0), 1.0, 0.3, 16
 
 
 def texture(lightness: np.ndarray) -> np.ndarray:
-    """Log energies [H, W, 12] of Gabor filters (4 orientations, 3 wavelengths) on ``lightness`` [H, W] in 0..100."""
+    """Log energies [H, W, 12] of Gabor filters at 4 orientations and 3 wavelengths.
+
+    ``lightness`` [H, W] in 0..100.
+    """
     import cv2
 
     energies = []
@@ -82,10 +88,16 @@ def texture(lightness: np.ndarray) -> np.ndarray:
         for turn in range(4):
             response = 0
             for phase in (0.0, math.pi / 2):
-                kernel = cv2.getGaborKernel((side, side), sigma, turn * math.pi / 4, wavelength, 1.0, phase, cv2.CV_32F)
+                kernel = cv2.getGaborKernel(
+                    (side, side), sigma, turn * math.pi / 4, wavelength, 1.0, phase, cv2.CV_32F
+                )
                 kernel -= kernel.mean()
                 kernel /= np.abs(kernel).sum()
-                response = response + cv2.filter2D(lightness, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101) ** 2
+                response = (
+                    response
+                    + cv2.filter2D(lightness, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+                    ** 2
+                )
             energies.append(_blur(response, wavelength))
     return np.log(np.stack(energies, -1) + 0.05)
 
@@ -93,9 +105,9 @@ def texture(lightness: np.ndarray) -> np.ndarray:
 def relative_speed(flow: np.ndarray) -> np.ndarray:
     """How fast pixels move against the background [H, W, 1], from ``flow`` [H, W, 2] in pixels.
 
-    The background's flow is the homography that most of a grid of pixels follows (a turning camera, or a plane). Speeds are
-    in steps of about one e-fold above a hundredth of the image's longer side... zero for the background.
-    """
+    The background's flow is the homography that most pixels follow (a turning camera, or a plane).
+    The result is log(1 + speed / 0.002), speed in lengths of the image's longer side per frame; its
+    direction is left out, since things keep moving while they turn."""
     import cv2
 
     height, width = flow.shape[:2]
@@ -111,13 +123,16 @@ def relative_speed(flow: np.ndarray) -> np.ndarray:
     if homography is None:
         background = np.broadcast_to(np.median(flow.reshape(-1, 2), 0), flow.shape)
     else:
-        background = cv2.perspectiveTransform(pixels.reshape(-1, 1, 2), homography).reshape(flow.shape) - pixels
+        background = (
+            cv2.perspectiveTransform(pixels.reshape(-1, 1, 2), homography).reshape(flow.shape)
+            - pixels
+        )
     speed = np.linalg.norm(flow - background, axis=-1, keepdims=True) / max(height, width)
     return np.log1p(speed / 0.002).astype(np.float32)
 
 
 def steady_flow(frame: Frame, neighbour: Frame) -> Tensor | None:
-    """Flow from ``frame`` to ``neighbour`` if it can be trusted: undone by the flow back at most pixels; else None.
+    """Flow from ``frame`` to ``neighbour`` if the flow back undoes it at most pixels, else None.
 
     Frames of a list need not follow one another in a video; views from elsewhere have no flow.
     """
@@ -125,12 +140,15 @@ def steady_flow(frame: Frame, neighbour: Frame) -> Tensor | None:
 
     if frame.image.shape != neighbour.image.shape:
         return None
-    forward, backward = dis_flow(frame.image, neighbour.image), dis_flow(neighbour.image, frame.image)
+    forward, backward = (
+        dis_flow(frame.image, neighbour.image),
+        dis_flow(neighbour.image, frame.image),
+    )
     return forward if consistency(forward, backward).float().mean() > 0.5 else None
 
 
 def _fourier(values: Tensor, dim: int, seed: int) -> Tensor:
-    """Random Fourier features [..., dim] of unit length: their inner product nears exp(-|a - b|^2 / 2)."""
+    """Unit vectors [..., dim] of ``values`` [..., n]; inner products near exp(-|a - b|^2 / 2)."""
     generator = torch.Generator().manual_seed(seed)
     count = values.shape[-1]
     frequencies = torch.randn(dim // 2, count, generator=generator)
@@ -151,11 +169,10 @@ def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
     return blurred.reshape(values.shape)
 
 
-def _cells(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Means over the cells of a grid that covers the whole image."""
-    import cv2
-
-    return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, -1)
+def _cells(values: np.ndarray, rows: int, columns: int) -> Tensor:
+    """Means of ``values`` [H, W, n] over the cells of a grid: [rows, columns, n]."""
+    channels = torch.from_numpy(np.ascontiguousarray(values)).permute(2, 0, 1)[None]
+    return F.interpolate(channels, (rows, columns), mode="area")[0].permute(1, 2, 0)
 
 
 def _resized(pixels: np.ndarray, longest: int) -> np.ndarray:

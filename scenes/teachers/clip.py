@@ -22,18 +22,25 @@ TEMPLATES = ("{}", "a photo of {}", "a close-up photo of {}")
 class ClipTeacher(Teacher):
     """CLIP's image tower read densely, and its text tower for prompts.
 
-    CLIP is trained for one vector per image, and in its last block every patch token collects that global vector. As in
-    ClearCLIP (Lan et al., 2024), the last block is therefore reduced to self-attention by query-query similarity on the
-    value path, without the residual connection and the feed-forward part; then the model's own final norm and projection.
+    CLIP is trained for one vector per image, and in its last block every patch token collects that
+    global vector. As in ClearCLIP (Lan et al., 2024), the last block is therefore reduced to
+    self-attention by query-query similarity on the value path, without the residual connection and
+    the feed-forward part; then the model's own final norm and projection.
 
     Args:
         weights: local folder or hub id.
-        size: working resolution: pixels of the image's longer side as the network sees it. Position embeddings are
-            interpolated, so that about twice the training resolution is a good choice.
+        size: working resolution: pixels of the image's longer side as the network sees it. Position
+            embeddings are interpolated, so that about twice the training resolution is a good
+            choice.
         device: where to run; CUDA where there is one by default.
     """
 
-    def __init__(self, weights: str = "openai/clip-vit-base-patch16", size: int = 448, device: str | None = None):
+    def __init__(
+        self,
+        weights: str = "openai/clip-vit-base-patch16",
+        size: int = 448,
+        device: str | None = None,
+    ):
         hub = HubModel(weights)
         if hub.model_type != "clip":
             raise BadInput(f"{weights}: model type {hub.model_type!r}, expected clip")
@@ -55,7 +62,9 @@ class ClipTeacher(Teacher):
         height, width = working_size(*image.shape[:2], self.size, self.patch)
         pixels = network_input(image, (height, width), self.mean, self.std).to(self.device)
         vision = self.model.vision_model
-        outputs = vision(pixel_values=pixels, interpolate_pos_encoding=True, output_hidden_states=True)
+        outputs = vision(
+            pixel_values=pixels, interpolate_pos_encoding=True, output_hidden_states=True
+        )
         tokens = _last_block(vision.encoder.layers[-1], outputs.hidden_states[-2])
         tokens = self.model.visual_projection(vision.post_layernorm(tokens))[0, 1:]
         return unit(tokens).reshape(height // self.patch, width // self.patch, -1).to(image.device)
@@ -69,9 +78,12 @@ class ClipTeacher(Teacher):
             self._tokenizer = self._hub.tokenizer()
         phrases = [template.format(prompt.strip()) for prompt in prompts for template in TEMPLATES]
         longest = self.model.config.text_config.max_position_embeddings
-        tokens = self._tokenizer(phrases, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        tokens = self._tokenizer(
+            phrases, padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        )
         pooled = self.model.text_model(
-            input_ids=tokens["input_ids"].to(self.device), attention_mask=tokens["attention_mask"].to(self.device)
+            input_ids=tokens["input_ids"].to(self.device),
+            attention_mask=tokens["attention_mask"].to(self.device),
         ).pooler_output
         vectors = unit(self.model.text_projection(pooled)).reshape(len(prompts), len(TEMPLATES), -1)
         return unit(vectors.mean(1)).cpu()

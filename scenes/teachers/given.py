@@ -15,7 +15,7 @@ SUFFIXES = (".npz", ".npy", ".safetensors")
 
 
 class SceneTeacher(Teacher):
-    """The scene's own ``features`` layer: a simulated world's truth, or maps stored with the scene."""
+    """The frames' own ``features``: a simulated world's truth, or maps stored with the scene."""
 
     name, cached = "scene", False
 
@@ -23,11 +23,15 @@ class SceneTeacher(Teacher):
         return "scene"
 
     def map(self, image: Tensor) -> Tensor:
-        raise BadInput("teacher scene: has maps of the scene's own frames only, none for a single image")
+        raise BadInput(
+            "teacher scene: has maps of the scene's own frames only, none for a single image"
+        )
 
     def of_frame(self, frame: Frame, neighbour: Frame | None = None) -> Tensor:
         if not frame.has("features"):
-            raise BadInput(f"{frame.name}: features: the scene has none; use another teacher than scene")
+            raise BadInput(
+                f"{frame.name}: features: the scene has none; use another teacher than scene"
+            )
         features = check_map(frame.features, f"{frame.name}: features", self.dim)
         self.dim = features.shape[-1]
         return features
@@ -37,8 +41,8 @@ class PrecomputedTeacher(Teacher):
     """Maps [h, w, D] by frame name, each covering the whole image.
 
     Args:
-        path: one npz or safetensors file with an array per frame name; or a folder with ``FRAME.npz``, ``FRAME.npy`` or
-            ``FRAME.safetensors`` each holding one array.
+        path: one npz or safetensors file with an array per frame name; or a folder with
+            ``FRAME.npz``, ``FRAME.npy`` or ``FRAME.safetensors`` each holding one array.
     """
 
     name, cached = "precomputed", False
@@ -66,7 +70,10 @@ class PrecomputedTeacher(Teacher):
             for key in (name, stem):
                 if key in self._arrays:
                     return self._arrays[key]
-            raise BadInput(f"{self.path}: no map named {name}; it has {', '.join(sorted(self._arrays)[:3])}, ...")
+            raise BadInput(
+                f"{self.path}: no map named {name}; "
+                f"it has {', '.join(sorted(self._arrays)[:3])}, ..."
+            )
         for suffix in SUFFIXES:
             path = inside(self.path, f"{stem}{suffix}", self.path, "frame name")
             if path.is_file():
@@ -78,11 +85,15 @@ class PrecomputedTeacher(Teacher):
 
 
 def check_map(features: Tensor, where: str, dim: int | None) -> Tensor:
-    """``features`` as float32 [h, w, D], D as in the maps before (``dim``); :class:`BadInput` otherwise."""
+    """``features`` as float32 [h, w, D], D being ``dim`` if given; :class:`BadInput` otherwise."""
     if features.ndim != 3 or 0 in features.shape or not features.is_floating_point():
-        raise BadInput(f"{where}: expected floats [h, w, D], got {list(features.shape)} {features.dtype}")
+        raise BadInput(
+            f"{where}: expected floats [h, w, D], got {list(features.shape)} {features.dtype}"
+        )
     if dim is not None and features.shape[-1] != dim:
-        raise BadInput(f"{where}: expected {dim} channels as in the other maps, got {features.shape[-1]}")
+        raise BadInput(
+            f"{where}: expected {dim} channels as in the other maps, got {features.shape[-1]}"
+        )
     features = features.float()
     if not bool(torch.isfinite(features).all()):
         raise BadInput(f"{where}: contains NaN or infinity")

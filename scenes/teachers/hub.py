@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: found in a local folder, the local cache or (briefly tried) the network."""
+"""Models of the Hugging Face hub: in a local folder, the local cache or, if it answers, the hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ..files import BadInput, existing, read_json
+from .weights import file_ends
 
 CONNECT_SECONDS = 5.0
 """How long to wait for the hub's first answer before calling it unreachable."""
@@ -23,7 +24,8 @@ class HubModel:
     """A hub model's files: its config, its preprocessing constants and its weights.
 
     Args:
-        source: a local folder with config.json and model.safetensors, or a hub id such as ``facebook/dinov2-small``.
+        source: a local folder with config.json and model.safetensors, or a hub id such as
+            ``facebook/dinov2-small``.
 
     Raises:
         BadInput: the weights are not there and cannot be had, or the folder is not a model.
@@ -39,7 +41,12 @@ class HubModel:
                 raise BadInput(f"{self.folder}: no *.safetensors weights beside config.json")
         elif not self._in_cache():
             if not _hub_answers():
-                raise BadInput(missing(self.source, "the hub cannot be reached and the local cache does not have it"))
+                raise BadInput(
+                    missing(
+                        self.source,
+                        "the hub cannot be reached and the local cache does not have it",
+                    )
+                )
             self._options = {}
         self.config = json.loads(self._text("config.json", required=True))
         self.model_type = self.config.get("model_type", "")
@@ -50,14 +57,19 @@ class HubModel:
         try:
             with _quiet(transformers):
                 model, report = getattr(transformers, model_class).from_pretrained(
-                    str(self.folder or self.source), use_safetensors=True, dtype=torch.float32,
-                    output_loading_info=True, **self._options,
+                    str(self.folder or self.source),
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    **self._options,
                 )
         except Exception as error:  # transformers, safetensors and the hub client raise many kinds
             raise BadInput(missing(self.source, _one_line(error))) from error
         absent = sorted(report["missing_keys"])
         if absent:
-            raise BadInput(f"{self.source}: weights lack {len(absent)} tensors of {model_class}, first {absent[0]}")
+            raise BadInput(
+                f"{self.source}: weights lack {len(absent)} of {model_class}: {absent[0]}, ..."
+            )
         return model.to(device).eval().requires_grad_(False)
 
     def tokenizer(self):
@@ -65,31 +77,38 @@ class HubModel:
         transformers = import_transformers()
         try:
             with _quiet(transformers):
-                return transformers.AutoTokenizer.from_pretrained(str(self.folder or self.source), **self._options)
+                return transformers.AutoTokenizer.from_pretrained(
+                    str(self.folder or self.source), **self._options
+                )
         except Exception as error:
-            raise BadInput(f"{self.source}: the tokenizer could not be loaded ({_one_line(error)})") from error
+            raise BadInput(
+                f"{self.source}: the tokenizer could not be loaded ({_one_line(error)})"
+            ) from error
 
     def normalisation(self, mean: tuple, std: tuple) -> tuple[tuple, tuple]:
-        """``image_mean`` and ``image_std`` of the model's preprocessing, or the given ones where it names none."""
+        """``image_mean`` and ``image_std`` of its preprocessing, or the given if it names none."""
         settings = json.loads(self._text("preprocessor_config.json") or "{}")
         if not settings:
-            settings = json.loads(self._text("processor_config.json") or "{}").get("image_processor", {})
+            settings = json.loads(self._text("processor_config.json") or "{}").get(
+                "image_processor", {}
+            )
         return tuple(settings.get("image_mean", mean)), tuple(settings.get("image_std", std))
 
     def fingerprint(self) -> str:
-        """Changes whenever the weights do: a local folder's file sizes and contents at both ends, or the hub's commit."""
+        """Changes whenever the weights do: from the files of a folder, or the hub's commit."""
         digest = hashlib.blake2b(json.dumps(self.config, sort_keys=True).encode(), digest_size=12)
         if self.folder is None:
             path = self._cached_file("config.json")
             digest.update(f"{self.source}@{Path(path).parent.name}".encode())
         else:
             for path in sorted(self.folder.glob("*.safetensors")):
-                digest.update(file_ends(path))
+                digest.update(file_ends(path).encode())
         return digest.hexdigest()
 
     def _in_cache(self) -> bool:
         return self._cached_file("config.json") is not None and any(
-            self._cached_file(name) is not None for name in ("model.safetensors", "model.safetensors.index.json")
+            self._cached_file(name) is not None
+            for name in ("model.safetensors", "model.safetensors.index.json")
         )
 
     def _cached_file(self, name: str) -> str | None:
@@ -98,8 +117,11 @@ class HubModel:
 
         try:
             return cached_file(
-                self.source, name, _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False, **self._options,
+                self.source,
+                name,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+                **self._options,
             )
         except OSError as error:  # no such repository, gated, or a malformed id
             if self._options.get("local_files_only"):
@@ -132,22 +154,12 @@ def import_transformers():
 def missing(source: str, reason: str) -> str:
     """The one line for weights that are not there, naming the ways to get them."""
     return (
-        f"teacher weights {source}: {reason}. Ways on: give a local folder with config.json and model.safetensors; "
+        f"teacher weights {source}: {reason}. Ways on: give a local folder with config.json and "
+        f"model.safetensors; "
         f"download it on a connected machine (hf download {source}); "
-        f"give precomputed maps (npz or safetensors, one [h,w,D] per frame); or use the teacher classical"
+        f"give precomputed maps (npz or safetensors, one [h,w,D] per frame); "
+        f"or use the teacher classical"
     )
-
-
-def file_ends(path: str | Path, block: int = 1 << 20) -> bytes:
-    """Digest of a file's size, first and last block: enough to notice that weights were replaced."""
-    path = existing(path)
-    size = path.stat().st_size
-    digest = hashlib.blake2b(str(size).encode(), digest_size=12)
-    with open(path, "rb") as file:
-        digest.update(file.read(block))
-        file.seek(max(0, size - block))
-        digest.update(file.read(block))
-    return digest.digest()
 
 
 def _hub_answers() -> bool:
@@ -176,7 +188,7 @@ def _hub_answers() -> bool:
 
 @contextlib.contextmanager
 def _quiet(transformers) -> Iterator[None]:
-    """No loading bars and no warnings from transformers: what matters is checked and said by the caller."""
+    """No loading bars and warnings: the caller checks and says what matters."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

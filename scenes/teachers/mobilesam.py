@@ -1,8 +1,7 @@
-"""MobileSAM (Zhang et al., 2023): SAM's prompt encoder and mask decoder behind a TinyViT encoder, from an npz of weights."""
+"""MobileSAM (Zhang et al., 2023) from an npz of weights: SAM with TinyViT as its image encoder."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -11,14 +10,18 @@ from torch import Tensor
 
 from ..files import BadInput, read_npz
 from .base import pick_device
-from .hub import file_ends, import_transformers
+from .hub import import_transformers
 from .sam import SamTeacher
 from .tiny_vit import TinyViT, fold_batchnorm
 from .vit import IMAGENET_MEAN, IMAGENET_STD
+from .weights import file_ends, find_weights
 
 FILE_NAME = "mobile_sam_fp16.npz"
 RENAMED = (  # official names to those of transformers' SamModel
-    (r"^prompt_encoder\.pe_layer\.positional_encoding_gaussian_matrix$", "prompt_encoder.shared_embedding.positional_embedding"),
+    (
+        r"^prompt_encoder\.pe_layer\.positional_encoding_gaussian_matrix$",
+        "prompt_encoder.shared_embedding.positional_embedding",
+    ),
     (r"\.point_embeddings\.", ".point_embed."),
     (r"\.mask_downscaling\.0\.", ".mask_embed.conv1."),
     (r"\.mask_downscaling\.1\.", ".mask_embed.layer_norm1."),
@@ -40,8 +43,8 @@ class MobileSamTeacher(SamTeacher):
     """MobileSAM's 256 channels on a grid of 64 cells along the longer side, and masks from clicks.
 
     Args:
-        weights: npz file of the official tensors (``mobile_sam_fp16.npz``); by default the one in the folder ``weights``
-            of what the environment variable SEMAFLOW_DATA names.
+        weights: npz file of the official tensors (``mobile_sam_fp16.npz``); by default the one in
+            the folder ``weights`` of what the environment variable SEMAFLOW_DATA names.
         device: where to run; CUDA where there is one by default.
     """
 
@@ -49,8 +52,9 @@ class MobileSamTeacher(SamTeacher):
         path = Path(weights) if weights else find_weights(FILE_NAME)
         if path is None:
             raise BadInput(
-                f"teacher mobilesam: no weights; give weights=PATH of {FILE_NAME}, or put it into the folder weights of "
-                "what SEMAFLOW_DATA names; or give precomputed maps; or use the teacher classical"
+                f"teacher mobilesam: no weights; give weights=PATH of {FILE_NAME}, or put it "
+                "into the folder weights of what SEMAFLOW_DATA names; or give precomputed maps; "
+                "or use the teacher classical"
             )
         tensors = {name: torch.from_numpy(array) for name, array in read_npz(path).items()}
         self.device = pick_device(device)
@@ -60,24 +64,22 @@ class MobileSamTeacher(SamTeacher):
         _fill(model, _prompt_tensors(tensors), path)
         self.encoder.to(self.device).eval().requires_grad_(False)
         model.to(self.device).eval().requires_grad_(False)
-        key = f"mobilesam {file_ends(path).hex()}"
+        key = f"mobilesam {file_ends(path)}"
         self._finish("mobilesam", model, IMAGENET_MEAN, IMAGENET_STD, key)
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self.encoder(pixels)
 
 
-def find_weights(name: str) -> Path | None:
-    """``$SEMAFLOW_DATA/weights/name`` if it is there."""
-    root = os.environ.get("SEMAFLOW_DATA")
-    path = Path(root) / "weights" / name if root else None
-    return path if path is not None and path.is_file() else None
-
-
 def _prompt_model() -> torch.nn.Module:
     """A SamModel whose own image encoder is nothing: our encoder stands in for it."""
     transformers = import_transformers()
-    vision = {"hidden_size": 16, "num_hidden_layers": 0, "num_attention_heads": 1, "use_abs_pos": False}
+    vision = {
+        "hidden_size": 16,
+        "num_hidden_layers": 0,
+        "num_attention_heads": 1,
+        "use_abs_pos": False,
+    }
     model = transformers.SamModel(transformers.SamConfig(vision_config=vision))
     model.vision_encoder = torch.nn.Identity()
     return model
@@ -85,7 +87,11 @@ def _prompt_model() -> torch.nn.Module:
 
 def _encoder_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     prefix, classifier = "image_encoder.", ("norm_head.", "head.")
-    chosen = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
+    chosen = {
+        name.removeprefix(prefix): value.float()
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
     return {name: value for name, value in chosen.items() if not name.startswith(classifier)}
 
 
@@ -106,9 +112,13 @@ def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     for name, shape in expected.items():
         if name not in tensors:
-            raise BadInput(f"{path}: {name}: missing; expected MobileSAM's tensors under their official names")
+            raise BadInput(
+                f"{path}: {name}: missing; expected MobileSAM's tensors under their official names"
+            )
         if tuple(tensors[name].shape) != shape:
-            raise BadInput(f"{path}: {name}: expected shape {list(shape)}, got {list(tensors[name].shape)}")
+            raise BadInput(
+                f"{path}: {name}: expected shape {list(shape)}, got {list(tensors[name].shape)}"
+            )
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
         raise BadInput(f"{path}: {unknown[0]}: not a tensor of MobileSAM")

@@ -12,7 +12,7 @@ from ..files import BadInput
 
 @dataclass
 class ColorBasis:
-    """What turns features into colours: ``mean`` [D], ``axes`` [3, D], and the range [3] shown of each component."""
+    """What turns features into colours: ``mean`` [D], ``axes`` [3, D], the range [3] to show."""
 
     mean: Tensor
     axes: Tensor
@@ -21,7 +21,7 @@ class ColorBasis:
 
 
 def principal_axes(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean [D] and the first ``count`` principal axes [count, D] of ``features`` [N, D], strongest first.
+    """Mean [D] and the ``count`` strongest principal axes [count, D] of ``features`` [N, D].
 
     Each axis points to where its largest entry is positive, so that repeated runs agree.
     """
@@ -35,11 +35,11 @@ def principal_axes(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def pca_colors(features: Tensor, basis: ColorBasis | None = None) -> tuple[Tensor, ColorBasis]:
-    """Colours [..., 3] in 0..1 of ``features`` [..., D] by their first three principal components, and the basis used.
+    """Colours [..., 3] in 0..1 of ``features`` [..., D] by principal components, and the basis.
 
-    Each component is stretched between its 2% and 98% quantiles (DGD shows minimum to maximum, which one outlier can
-    spoil). Zero and non-finite vectors, where nothing was rendered, stay black and take no part. Give the basis of one
-    picture to the next to keep colours over a video.
+    Each component is stretched between its 2% and 98% quantiles (DGD shows minimum to maximum,
+    which one outlier can spoil). Zero and non-finite vectors, where nothing was rendered, stay
+    black and take no part. Give the basis of one picture to the next to keep colours over a video.
     """
     flat = features.detach().float().reshape(-1, features.shape[-1])
     shown = torch.isfinite(flat).all(-1) & (flat.abs().sum(-1) > 0)

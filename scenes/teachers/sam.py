@@ -1,4 +1,4 @@
-"""Segment Anything (Kirillov et al., 2023): dense features and click-to-mask, through transformers."""
+"""Segment Anything (Kirillov et al., 2023): dense features, and masks from clicks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .vit import IMAGENET_MEAN, IMAGENET_STD
 class SamTeacher(Teacher):
     """SAM's image encoder as a teacher, its prompt encoder and mask decoder for clicks.
 
-    The image is resized to fill the network's square on its longer side (1024 pixels) and padded with zeros on the other;
-    the map holds only the cells of the image. The shorter side is rounded to whole cells, so that they cover it exactly.
+    The image is resized to fill the network's square on its longer side (1024 pixels) and padded
+    with zeros on the other; the map holds only the cells of the image. The shorter side is rounded
+    to whole cells, so that they cover it exactly.
 
     Args:
         weights: local folder or hub id.
@@ -33,19 +34,29 @@ class SamTeacher(Teacher):
             raise BadInput(f"{weights}: model type {hub.model_type!r}, expected sam")
         self.device = pick_device(device)
         mean, std = hub.normalisation(IMAGENET_MEAN, IMAGENET_STD)
-        self._finish("sam", hub.load("SamModel", self.device), mean, std, f"sam {hub.fingerprint()} {mean} {std}")
+        self._finish(
+            "sam",
+            hub.load("SamModel", self.device),
+            mean,
+            std,
+            f"sam {hub.fingerprint()} {mean} {std}",
+        )
 
     def _finish(self, name: str, model: torch.nn.Module, mean: tuple, std: tuple, key: str) -> None:
         vision = model.config.vision_config
         self.name, self.model, self.mean, self.std, self._key = name, model, mean, std, key
-        self.dim, self.patch, self.side = vision.output_channels, vision.patch_size, vision.image_size
+        self.dim, self.patch, self.side = (
+            vision.output_channels,
+            vision.patch_size,
+            vision.image_size,
+        )
         self._last: tuple[str, Tensor] | None = None
 
     def key(self) -> str:
         return self._key
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Features [1, D, side/patch, side/patch] of a normalised and padded square [1, 3, side, side]."""
+        """Features [1, D, side/patch, side/patch] of a padded square [1, 3, side, side]."""
         return self.model.vision_encoder(pixels)[0]
 
     @torch.no_grad()
@@ -55,23 +66,35 @@ class SamTeacher(Teacher):
         return unit(features.permute(1, 2, 0)).to(image.device)
 
     @torch.no_grad()
-    def mask(self, image: Tensor, clicks: Sequence[tuple[float, float]], labels: Sequence[int] | None = None) -> Tensor:
-        """The best of SAM's three candidate masks by its own predicted IoU (see :meth:`Teacher.mask`)."""
+    def mask(
+        self,
+        image: Tensor,
+        clicks: Sequence[tuple[float, float]],
+        labels: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The best of three candidates by SAM's own predicted IoU; see :meth:`Teacher.mask`."""
         rows, columns = image.shape[:2]
         height, width = working_size(rows, columns, self.side, self.patch)
         points = check_clicks(clicks, rows, columns).to(self.device)
         signs = check_labels(labels, len(points)).to(self.device)
-        # From pixel indices to the network's square; its prompt encoder adds the half pixel of the centre itself.
+        # From pixel indices to the network's square; its prompt encoder adds half a pixel itself.
         points = (points + 0.5) * points.new_tensor([width / columns, height / rows]) - 0.5
         features = self._features(image)
         sparse, dense = self.model.prompt_encoder(points[None, None], signs[None, None], None, None)
         candidates, quality = self.model.mask_decoder(
-            image_embeddings=features, image_positional_embeddings=self.model.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense, multimask_output=True,
+            image_embeddings=features,
+            image_positional_embeddings=self.model.get_image_wide_positional_embeddings(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
         )[:2]
         best = candidates[0, 0, quality[0, 0].argmax()]
-        square = F.interpolate(best[None, None], (self.side, self.side), mode="bilinear", align_corners=False)
-        logits = F.interpolate(square[..., :height, :width], (rows, columns), mode="bilinear", align_corners=False)
+        square = F.interpolate(
+            best[None, None], (self.side, self.side), mode="bilinear", align_corners=False
+        )
+        logits = F.interpolate(
+            square[..., :height, :width], (rows, columns), mode="bilinear", align_corners=False
+        )
         return (logits[0, 0] > 0).to(image.device)
 
     def _features(self, image: Tensor) -> Tensor:
@@ -86,7 +109,7 @@ class SamTeacher(Teacher):
 
 
 def check_clicks(clicks: Sequence[tuple[float, float]], rows: int, columns: int) -> Tensor:
-    """Clicks (x, y) as [P, 2] float32; :class:`BadInput` where one is outside the image or there is none."""
+    """Clicks (x, y) as [P, 2] float32; :class:`BadInput` for none, or one outside the image."""
     points = torch.as_tensor([tuple(click) for click in clicks], dtype=torch.float32)
     if points.ndim != 2 or points.shape[1] != 2:
         raise BadInput(f"click: expected one or more x,y pairs, got {clicks!r}")
@@ -98,7 +121,9 @@ def check_clicks(clicks: Sequence[tuple[float, float]], rows: int, columns: int)
 
 def check_labels(labels: Sequence[int] | None, count: int) -> Tensor:
     """Labels of clicks as [P] int64: 1 inside, 0 outside; :class:`BadInput` otherwise."""
-    signs = torch.ones(count, dtype=torch.int64) if labels is None else torch.as_tensor(list(labels))
+    signs = (
+        torch.ones(count, dtype=torch.int64) if labels is None else torch.as_tensor(list(labels))
+    )
     if signs.shape != (count,) or not bool(((signs == 0) | (signs == 1)).all()):
         raise BadInput(f"click labels: expected {count} values of 0 or 1, got {labels!r}")
     return signs.long()

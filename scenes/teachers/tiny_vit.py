@@ -1,8 +1,7 @@
-"""TinyViT-5M (Wu et al., ECCV 2022) as MobileSAM's image encoder (Zhang et al., 2023), for inference.
+"""TinyViT-5M (Wu et al., ECCV 2022) as the image encoder of MobileSAM (Zhang et al., 2023).
 
-Batch norms are folded into their convolutions when the weights are read, so that every convolution here is a plain one.
-Parameters keep the official names.
-"""
+Batch norms are folded into their convolutions when the weights are read, so that every convolution
+here is a plain one. Parameters keep the official names."""
 
 from __future__ import annotations
 
@@ -14,12 +13,17 @@ WIDTHS, DEPTHS, HEADS, WINDOWS = (64, 128, 160, 320), (2, 2, 6, 2), (2, 4, 5, 10
 
 
 def fold_batchnorm(weights: dict[str, Tensor], epsilon: float = 1e-5) -> dict[str, Tensor]:
-    """Weights with each pair ``X.c`` (convolution without bias) and ``X.bn`` merged into one convolution ``X``."""
-    folded = {name: value for name, value in weights.items() if ".bn." not in name and ".c." not in name}
+    """Weights with each ``X.c`` (convolution) and ``X.bn`` merged into one convolution ``X``."""
+    folded = {
+        name: value for name, value in weights.items() if ".bn." not in name and ".c." not in name
+    }
     for name in weights:
         if name.endswith(".c.weight"):
             prefix = name.removesuffix(".c.weight")
-            mean, variance = weights[f"{prefix}.bn.running_mean"], weights[f"{prefix}.bn.running_var"]
+            mean, variance = (
+                weights[f"{prefix}.bn.running_mean"],
+                weights[f"{prefix}.bn.running_var"],
+            )
             gain = weights[f"{prefix}.bn.weight"] / (variance + epsilon).sqrt()
             folded[f"{prefix}.weight"] = weights[name] * gain[:, None, None, None]
             folded[f"{prefix}.bias"] = weights[f"{prefix}.bn.bias"] - mean * gain
@@ -76,15 +80,19 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
-        row, column = (grid.flatten() for grid in torch.meshgrid(*[torch.arange(window)] * 2, indexing="ij"))
+        row, column = (
+            grid.flatten() for grid in torch.meshgrid(*[torch.arange(window)] * 2, indexing="ij")
+        )
         offsets = (row[:, None] - row).abs() * window + (column[:, None] - column).abs()
         self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, count, width = x.shape  # windows, cells of a window, channels
-        # The projection's output is ordered by head first: each head's query, key and value lie together.
+        # Ordered by head first: each head's query, key and value lie together.
         qkv = self.qkv(self.norm(x)).view(batch, count, self.heads, -1).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1), attn_mask=self.attention_biases[:, self.offsets])
+        mixed = F.scaled_dot_product_attention(
+            *qkv.chunk(3, dim=-1), attn_mask=self.attention_biases[:, self.offsets]
+        )
         return self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
 
 
@@ -135,7 +143,9 @@ class Stage(nn.Module):
         if self.convolutional:
             self.blocks = nn.ModuleList(MobileBlock(width) for _ in range(DEPTHS[0]))
         else:
-            self.blocks = nn.ModuleList(WindowBlock(width, HEADS[index], WINDOWS[index]) for _ in range(DEPTHS[index]))
+            self.blocks = nn.ModuleList(
+                WindowBlock(width, HEADS[index], WINDOWS[index]) for _ in range(DEPTHS[index])
+            )
         if index + 1 < len(WIDTHS):
             # SAM wants a stride of 16 in all, so the last change of width keeps the grid.
             self.downsample = Downsample(width, WIDTHS[index + 1], stride=2 if index < 2 else 1)
@@ -163,8 +173,10 @@ class TinyViT(nn.Module):
         self.patch_embed = PatchEmbed(WIDTHS[0])
         self.layers = nn.ModuleList(Stage(index) for index in range(len(WIDTHS)))
         self.neck = nn.Sequential(
-            nn.Conv2d(WIDTHS[-1], channels, 1, bias=False), ChannelNorm(channels, eps=1e-6),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), ChannelNorm(channels, eps=1e-6),
+            nn.Conv2d(WIDTHS[-1], channels, 1, bias=False),
+            ChannelNorm(channels, eps=1e-6),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            ChannelNorm(channels, eps=1e-6),
         )
 
     def forward(self, x: Tensor) -> Tensor:

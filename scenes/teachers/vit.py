@@ -1,4 +1,4 @@
-"""Patch tokens of self-supervised vision transformers: DINOv2 (Oquab et al., 2023) and its relatives."""
+"""Patch tokens of self-supervised vision transformers: DINOv2 (Oquab et al., 2023) and kin."""
 
 from __future__ import annotations
 
@@ -27,10 +27,14 @@ class VisionTransformerTeacher(Teacher):
         device: where to run; CUDA where there is one by default.
     """
 
-    def __init__(self, weights: str = "facebook/dinov2-small", size: int = 518, device: str | None = None):
+    def __init__(
+        self, weights: str = "facebook/dinov2-small", size: int = 518, device: str | None = None
+    ):
         hub = HubModel(weights)
         if hub.model_type not in CLASSES:
-            raise BadInput(f"{weights}: model type {hub.model_type!r}, expected one of {', '.join(CLASSES)}")
+            raise BadInput(
+                f"{weights}: model type {hub.model_type!r}, expected one of {', '.join(CLASSES)}"
+            )
         self.name = hub.model_type
         self.device = pick_device(device)
         self.model = hub.load(CLASSES[hub.model_type], self.device)
