@@ -1,0 +1,65 @@
+"""``semaflow view``: look at a run in 3D, in a window or as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .screenshot import trajectory_screenshot
+
+__all__ = ["add_arguments", "run", "trajectory_screenshot", "view"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``semaflow view``."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--object", nargs="+", metavar="NAME", help="objects to follow; all of the run if absent"
+    )
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="FILE.png", help="write a picture, open no window"
+    )
+    parser.add_argument(
+        "--time", type=float, help="moment to show, 0 to 1; a window opens at 0, a picture shows 1"
+    )
+    parser.add_argument("--count", type=int, default=200, help="trajectories at most")
+
+
+def run(args: argparse.Namespace) -> None:
+    """``semaflow view``."""
+    from ..run import Run
+
+    opened = Run.open(args.run)
+    view(opened, args.object, args.screenshot, args.time, args.count)
+
+
+def view(
+    run,
+    objects: list[str] | None = None,
+    screenshot: Path | None = None,
+    time: float | None = None,
+    count: int = 200,
+) -> None:
+    """Open the viewer on a run, or write the picture ``screenshot`` of it.
+
+    Raises BadInput: no such object, a time outside 0..1, no display for a window, no polyscope.
+    """
+    from ...scenes import BadInput
+    from .backend import start
+    from .layers import Layers
+    from .panel import Panel
+    from .viewer import Look, Viewer
+
+    if time is not None and not 0 <= time <= 1:
+        raise BadInput(f"time: expected 0 to 1, got {time:g}")
+    if count < 1:
+        raise BadInput(f"count: expected at least 1, got {count}")
+    selections = [run.object(name) for name in (run.objects() if objects is None else objects)]
+    if screenshot is not None:
+        trajectory_screenshot(run.field, run.scene, selections, screenshot, count, time)
+        return
+    ps = start("window")
+    layers = Layers(run.field, run.scene, selections, count)
+    viewer = Viewer(ps, layers, Look(run.scene.times[0] if time is None else time))
+    ps.set_user_callback(Panel(viewer, ps.imgui, run.save_object))
+    ps.show()
