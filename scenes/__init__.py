@@ -3,6 +3,7 @@
 from .camera import Camera
 from .files import BadInput
 from .scene import Frame, PointCloud, Scene, Tracks
+from .simulate import simulate
 
 __all__ = ["BadInput", "Camera", "Frame", "PointCloud", "Scene", "Tracks", "load", "simulate"]
 
@@ -12,10 +13,3 @@ def load(path, format: str | None = None, **options) -> Scene:
     from .readers import load as read
 
     return read(path, format, **options)
-
-
-def simulate(name: str, **options) -> Scene:
-    """Film a simulated world by name: ``balls``, ``walker``, ``flag`` or ``twins`` (see ``scenes.simulate``)."""
-    from .simulate import simulate as film
-
-    return film(name, **options)

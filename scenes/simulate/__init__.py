@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..files import BadInput
 from ..scene import Scene
-from .balls import balls
-from .cameras import Walk, test_times
-from .flag import flag
-from .teacher import Embeddings
-from .tracks import tracks
-from .twins import twins
-from .walker import walker
-from .world import World
 
-__all__ = ["World", "simulate", "world"]
+if TYPE_CHECKING:
+    from .worlds import World
 
-WORLDS = {"balls": balls, "walker": walker, "flag": flag, "twins": twins}
+__all__ = ["simulate", "world"]
 
 
 def world(name: str, seed: int = 0) -> World:
     """The world ``balls``, ``walker``, ``flag`` or ``twins``; :class:`BadInput` for any other."""
+    from .catalogue import WORLDS  # Warp and trimesh take a second to import
+
     if name not in WORLDS:
         raise BadInput(f"simulate: expected one of {', '.join(WORLDS)}, got {name!r}")
     return WORLDS[name](seed)
@@ -48,7 +45,7 @@ def simulate(
         name: ``balls``, ``walker``, ``flag``, ``twins``, or a :class:`World`, edited perhaps.
         frames, test: how many training and test frames.
         width, height: image size in pixels.
-        seed: of textures, the hand's shake and features.
+        seed: of textures, the hand's shake and features; a :class:`World` brings its own.
         samples: rays per pixel and axis.
         teacher: ``patch`` (a cell per 14 pixels) or ``dense``; see :class:`.teacher.Embeddings`.
         feature_dim, feature_noise: length of a feature, and of its noise against a clean feature of
@@ -58,13 +55,17 @@ def simulate(
     Raises:
         BadInput: no such world, body or teacher, or fewer than two frames.
     """
-    filmed = name if isinstance(name, World) else world(name, seed)
+    from .cameras import Walk, test_times
+    from .teacher import Embeddings
+    from .tracks import tracks
+
+    filmed = world(name, seed) if isinstance(name, str) else name
     if without is not None:
         filmed = filmed.without(without)
     if frames < 2 or test < 0:
         raise BadInput(f"simulate: expected frames >= 2 and test >= 0, got {frames}, {test}")
-    embeddings = Embeddings(tuple(filmed.looks), teacher, feature_dim, feature_noise, seed)
-    walk = Walk(filmed.center, filmed.distance, seed)
+    embeddings = Embeddings(tuple(filmed.looks), teacher, feature_dim, feature_noise, filmed.seed)
+    walk = Walk(filmed.center, filmed.distance, filmed.seed)
 
     times = [index / (frames - 1) for index in range(frames)]
     cameras = [walk.camera(time, width, height) for time in times]
@@ -82,7 +83,7 @@ def simulate(
         training + testing,
         train=list(range(frames)),
         test=list(range(frames, frames + test)),
-        tracks=tracks(filmed, cameras, times, seed),
+        tracks=tracks(filmed, cameras, times),
         label_names=list(filmed.labels),
         part_names=list(filmed.parts),
         format="simulated",

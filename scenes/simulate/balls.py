@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from . import meshes, motions
-from .room import body, place, room
-from .world import World
+from .bodies import body
+from .room import place, room
+from .worlds import World
 
 
 def balls(seed: int = 0) -> World:

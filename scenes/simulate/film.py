@@ -17,7 +17,7 @@ from ..scene import Frame
 from .teacher import Embeddings
 
 if TYPE_CHECKING:
-    from .world import Geometry, World
+    from .worlds import Geometry, World
 
 LIFT = 1e-3  # scene units off the surface that shadow rays start, to clear the triangle they leave
 

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from . import meshes, motions
-from .room import RIGHT, body, place, room
-from .world import World
+from .bodies import body
+from .room import RIGHT, place, room
+from .worlds import World
 
 WIDTH, HEIGHT, BOTTOM = 1.45, 0.95, 0.85  # of the cloth, and of its lower edge above the floor
 POLE = place(-0.7, 0.0)

@@ -1,17 +1,13 @@
-"""The room that every world stands in, and how its bodies are made."""
+"""The room that every world stands in, and places in it."""
 
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Callable
 
 import numpy as np
 
-from . import meshes, motions
-from .body import Body, Color
-from .meshes import Shape
-from .textures import SolidTexture
+from . import meshes
+from .bodies import Body, body
 
 # Seen from the middle of the camera's walk: to the right, and away into the corner of the walls.
 RIGHT, AWAY = np.array([1.0, -1.0]) / math.sqrt(2), np.array([1.0, 1.0]) / math.sqrt(2)
@@ -26,38 +22,6 @@ def place(right: float, away: float, height: float | None = None) -> np.ndarray:
     """A place on the floor [2], or at a ``height`` above it [3]."""
     spot = right * RIGHT + away * AWAY
     return spot if height is None else np.append(spot, height)
-
-
-def body(
-    name: str,
-    shape: Shape,
-    colors: list[Color],
-    seed: int,
-    motion: Callable[[float, Shape], np.ndarray] | None = None,
-    label: str = "",
-    parts: tuple[str, ...] = (),
-    looks: str = "",
-    pattern: str = "",
-    **texture,
-) -> Body:
-    """A body with a texture of its own, of class ``name`` unless ``label`` says otherwise.
-
-    Without a motion it stands still and counts as background. Bodies of one ``pattern`` are
-    textured alike.
-    """
-    lower, upper = shape.vertices.min(0), shape.vertices.max(0)
-    code = zlib.crc32(f"{seed} {pattern or name}".encode())
-    return Body(
-        name,
-        shape,
-        label or name,
-        tuple(colors),
-        motion or motions.Rigid(motions.still),
-        motion is not None,
-        SolidTexture(lower, upper, code, **texture),
-        parts,
-        looks or label or name,
-    )
 
 
 def room(seed: int) -> list[Body]:

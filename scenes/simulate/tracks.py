@@ -14,14 +14,14 @@ from ..camera import Camera
 from ..scene import Tracks
 
 if TYPE_CHECKING:
-    from .world import World
+    from .worlds import World
 
 POINTS = 256  # on each moving body, and on all that stands still
 CANDIDATES = 16  # times as many are tried on what stands still, most of which no camera sees
 TOLERANCE = 2e-3  # scene units by which a ray may meet the surface before the point on it
 
 
-def tracks(world: World, cameras: Sequence[Camera], times: Sequence[float], seed: int) -> Tracks:
+def tracks(world: World, cameras: Sequence[Camera], times: Sequence[float]) -> Tracks:
     """Points spread evenly over the surfaces of ``world`` and where they go, seen by one camera per
     time.
 
@@ -30,11 +30,11 @@ def tracks(world: World, cameras: Sequence[Camera], times: Sequence[float], seed
     """
     surface = world.surface
     picks = [
-        _sample(world, surface.body == index, POINTS, f"{seed} tracks {body.name}")
+        _sample(world, surface.body == index, POINTS, f"{world.seed} tracks {body.name}")
         for index, body in enumerate(world.bodies)
         if body.moves
     ]
-    picks.append(_sample(world, ~surface.moves, CANDIDATES * POINTS, f"{seed} tracks"))
+    picks.append(_sample(world, ~surface.moves, CANDIDATES * POINTS, f"{world.seed} tracks"))
     face, weights = (torch.cat(columns) for columns in zip(*picks, strict=True))
     positions, visible = [], []
     for camera, time in zip(cameras, times, strict=True):

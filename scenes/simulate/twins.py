@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from . import meshes, motions
+from .bodies import body
 from .meshes import Shape
-from .room import body, place, room
-from .world import World
+from .room import place, room
+from .worlds import World
 
 EDGE = 0.8
 

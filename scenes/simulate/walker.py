@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from . import meshes, motions
+from .bodies import body
 from .meshes import Shape
 from .motions import Pose, rotation
-from .room import RIGHT, body, place, room
-from .world import World
+from .room import RIGHT, place, room
+from .worlds import World
 
 # The figure stands at rest facing x, left is y, its soles on z = 0. Lengths in scene units
 # (metres).

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from . import motions
 from .meshes import Shape
 from .textures import SolidTexture
 
@@ -21,25 +23,57 @@ class Body:
         name: unique in its world; edits go by it.
         shape: its mesh at rest.
         label: class name.
+        looks: what a feature teacher takes it for, as a rule the class name; bodies of different
+            classes that look alike share it.
         colors: sRGB base colour in 0..1 of each part.
         motion: ``motion(time, shape) -> vertices [V, 3]`` at normalised time (see ``motions``).
         moves: whether it is part of the moving foreground.
         parts: part names; empty for a thing without named parts, whose part id is -1.
-        looks: what a feature teacher takes it for; the class name unless said otherwise. Two bodies
-            of different classes that look alike share it.
         texture: colour pattern at rest.
     """
 
     name: str
     shape: Shape
     label: str
+    looks: str
     colors: tuple[Color, ...]
     motion: Callable[[float, Shape], np.ndarray]
     moves: bool
     texture: SolidTexture
     parts: tuple[str, ...] = ()
-    looks: str = ""
 
     def vertices(self, time: float) -> np.ndarray:
         """Where its vertices are at normalised time, float64 [V, 3]."""
         return self.motion(time, self.shape)
+
+
+def body(
+    name: str,
+    shape: Shape,
+    colors: Sequence[Color],
+    seed: int,
+    motion: Callable[[float, Shape], np.ndarray] | None = None,
+    label: str = "",
+    parts: tuple[str, ...] = (),
+    looks: str = "",
+    pattern: str = "",
+    **texture,
+) -> Body:
+    """A body with a texture of its own, of class ``name`` unless ``label`` says otherwise.
+
+    Without a motion it stands still and counts as background. Bodies of one ``pattern`` are
+    textured alike.
+    """
+    lower, upper = shape.vertices.min(0), shape.vertices.max(0)
+    code = zlib.crc32(f"{seed} {pattern or name}".encode())
+    return Body(
+        name,
+        shape,
+        label or name,
+        looks or label or name,
+        tuple(colors),
+        motion or motions.Rigid(motions.still),
+        motion is not None,
+        SolidTexture(lower, upper, code, **texture),
+        parts,
+    )

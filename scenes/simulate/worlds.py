@@ -14,7 +14,7 @@ from ...kernels.raycast import TriangleMesh
 from ..camera import Camera
 from ..files import BadInput
 from ..scene import Frame
-from .body import Body, Color
+from .bodies import Body, Color
 from .motions import Shifted
 
 
@@ -40,13 +40,11 @@ class Geometry:
     """All triangles of a world at one time.
 
     Attributes:
-        vertices: float64 [V, 3].
         corners: positions of the triangles' corners, float64 [F, 3, 3].
         normals: unit normals at the corners, float32 [F, 3, 3].
         mesh: the same triangles, ready for rays.
     """
 
-    vertices: Tensor
     corners: Tensor
     normals: Tensor
     mesh: TriangleMesh
@@ -70,15 +68,16 @@ class Surface:
 
 @dataclass
 class World:
-    """Bodies under a sky. Editing returns a new world; names and ids stay those of the world it
-    came from.
+    """Bodies under a sky.
+
+    Editing returns a new world, whose names and ids stay those of the world it came from.
 
     Attributes:
         name: what to call it.
         bodies: what is in it.
         center: the point that people film, [3].
         distance: from how far, scene units.
-        seed: of everything random in it.
+        seed: of everything random in it and in how it is filmed.
         time: now, normalised to 0..1 over the video.
         labels, parts, instances, looks: names by id; the last are pairs (what it looks like, part
             or "").
@@ -102,9 +101,7 @@ class World:
             self.labels = _unique(body.label for body in self.bodies)
             self.parts = _unique(part for body in self.bodies for part in body.parts)
             self.looks = _unique(
-                (body.looks or body.label, part)
-                for body in self.bodies
-                for part in body.parts or ("",)
+                (body.looks, part) for body in self.bodies for part in body.parts or ("",)
             )
 
     def step(self, dt: float) -> None:
@@ -146,9 +143,7 @@ class World:
         for index, body in enumerate(self.bodies):
             shape, count = body.shape, len(body.shape.faces)
             parts = [self.parts.index(part) for part in body.parts] or [-1]
-            looks = [
-                self.looks.index((body.looks or body.label, part)) for part in body.parts or ("",)
-            ]
+            looks = [self.looks.index((body.looks, part)) for part in body.parts or ("",)]
             columns["faces"].append(shape.faces + firsts[index])
             columns["rest"].append(shape.vertices[shape.faces])
             columns["base"].append(np.array(body.colors)[shape.part])
@@ -190,7 +185,7 @@ class World:
             surface.smooth[:, None, None], at_vertex[surface.faces], normal[:, None]
         )
         normals = torch.nn.functional.normalize(normals.float(), dim=-1, eps=1e-20)
-        return Geometry(vertices, corners, normals, TriangleMesh(vertices.float(), surface.faces))
+        return Geometry(corners, normals, TriangleMesh(vertices.float(), surface.faces))
 
     def film(
         self, cameras: Camera | Sequence[Camera], times: Sequence[float] | None = None, **options

@@ -1,0 +1,10 @@
+"""The simulated worlds by name."""
+
+from __future__ import annotations
+
+from .balls import balls
+from .flag import flag
+from .twins import twins
+from .walker import walker
+
+WORLDS = {"balls": balls, "walker": walker, "flag": flag, "twins": twins}
