@@ -158,7 +158,8 @@ class Layers:
         """Colours [P, 3] of trajectories of an object: by semantics, or one for the object.
 
         Here the principal components are those of the objects and as many Gaussians of the rest,
-        so that parts differ in colour although the background has far more Gaussians.
+        so that parts differ in colour although the background has far more Gaussians. A weak
+        component is stretched less than to the full range: it may be nothing but noise.
         """
         features = self._features()
         if features is None:
@@ -168,6 +169,9 @@ class Layers:
         inside, outside = chosen.nonzero()[:, 0], (~chosen).nonzero()[:, 0]
         outside = outside[:: max(1, len(outside) // max(1, len(inside)))]
         _, basis = pca_colors(features[torch.cat([inside, outside])])
+        span = basis.high - basis.low
+        widen = (span.max() / 3 - span).clamp_min(0) / 2
+        basis = replace(basis, low=basis.low - widen, high=basis.high + widen)
         return paint.vivid(pca_colors(features[ids], basis)[0])
 
     def _features(self) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""A field whose Gaussians follow given paths, and a small scene, for tests of viewer and exporters."""
+"""A field whose Gaussians follow given paths, and a small scene, to test viewer and exporters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
 from semaflow.fields.gaussians.state import GaussianState
 from semaflow.scenes import Camera, Frame, Scene
 from semaflow.tasks.selection import Selection
+from torch import Tensor
 
 SH_C0 = 0.28209479177387814
 
