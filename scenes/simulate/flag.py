@@ -11,7 +11,8 @@ from .bodies import body
 from .room import RIGHT, place, room
 from .worlds import World
 
-WIDTH, HEIGHT, BOTTOM = 1.45, 0.95, 0.85  # of the cloth, and of its lower edge above the floor
+WIDTH, HEIGHT, BOTTOM = 1.5, 0.95, 0.85  # of the cloth, and of its lower edge above the floor
+SEGMENTS = 24  # of the integral along the cloth
 POLE = place(-0.7, 0.0)
 COLORS = {
     "hoist band": (0.8, 0.2, 0.18),
@@ -46,20 +47,23 @@ def flag(seed: int = 0) -> World:
 def _waving(time: float, rest: np.ndarray) -> np.ndarray:
     """Where the cloth's points at rest [V, 3] are.
 
-    The cloth hangs from the pole at x = 0. Waves run towards the free edge and grow on the way; the
-    cloth as a whole swings about the pole and sags.
+    Waves of direction run from the pole, at x = 0, to the free edge and grow on the way. Points
+    lie where the arc of that direction leads, so that the cloth bends without stretching along x.
+    The cloth as a whole swings about the pole and sags.
     """
     along, up = rest[:, 0], rest[:, 2]
-    free = along / WIDTH
-    phase = 2 * math.pi * (along / 0.95 - 1.5 * time) + 0.7 * up
-    second = 2 * math.pi * (along / 0.6 - 2.0 * time) - 1.1 * up
-    out = free * (0.15 * np.sin(phase) + 0.04 * np.sin(second))
-    # Waves take up length: shorten by the mean of half the squared slope so that the cloth does not
-    # stretch.
-    along = along * (1 - 0.12 * free)
-    sag = 0.1 * free**2 * (1 + 0.25 * np.sin(2 * math.pi * 1.25 * time))
+    # Midpoint rule for the integral of the direction from the pole to each point.
+    share = (np.arange(SEGMENTS) + 0.5) / SEGMENTS
+    arc, height = along[:, None] * share, up[:, None]
+    swell = np.sqrt(arc / WIDTH)
+    angle = 0.75 * np.cos(2 * math.pi * (arc / 1.0 - 1.5 * time) + 0.7 * height)
+    angle += 0.3 * np.cos(2 * math.pi * (arc / 0.6 - 2.0 * time) - 1.1 * height)
+    ahead = along * np.cos(swell * angle).mean(1)
+    aside = along * np.sin(swell * angle).mean(1)
+
+    sag = 0.1 * (along / WIDTH) ** 2 * (1 + 0.25 * math.sin(2 * math.pi * 1.25 * time))
     swing = math.radians(9) * math.sin(2 * math.pi * 0.8 * time)
-    ahead = math.cos(swing) * RIGHT + math.sin(swing) * np.array([-RIGHT[1], RIGHT[0]])
-    across = np.array([-ahead[1], ahead[0]])
-    flat = POLE + along[:, None] * ahead + out[:, None] * across
+    forward = math.cos(swing) * RIGHT + math.sin(swing) * np.array([-RIGHT[1], RIGHT[0]])
+    sideways = np.array([-forward[1], forward[0]])
+    flat = POLE + ahead[:, None] * forward + aside[:, None] * sideways
     return np.concatenate([flat, (BOTTOM + up - sag)[:, None]], -1)
