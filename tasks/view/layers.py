@@ -26,6 +26,12 @@ class Points:
     colors: Tensor
     radii: Tensor
 
+    def subset(self, keep: Tensor) -> Points:
+        """Those that the boolean mask ``keep`` [M] names."""
+        return Points(
+            self.ids[keep], self.positions[keep], self.colors[keep], self.radii[keep]
+        )
+
 
 @dataclass
 class Curves:
