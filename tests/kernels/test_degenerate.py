@@ -64,6 +64,8 @@ BAD = {
     "in the camera's plane": {"means": [0.1, 0.1, 0.0]},
     "far outside": {"means": [1e6, 0.0, 3.0]},
     "huge coordinates": {"means": [1e30, 1e30, 1e30]},
+    "nan color": {"colors": [0.0, NAN, 0.0]},
+    "infinite color": {"colors": [INF, 0.0, 0.0]},
     "all at once": {
         "means": [NAN] * 3,
         "quats": [NAN] * 4,
@@ -97,19 +99,22 @@ def test_bad_gaussian_is_left_out(values, rasterize_mode, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("degree", [None, 3])
-def test_bad_color_stays_within_its_gaussian(degree, device):
-    """A NaN colour shows where the Gaussian is seen and nowhere else."""
+@pytest.mark.parametrize("value", [NAN, INF])
+@pytest.mark.parametrize("degree", [None, 0, 3])
+def test_gaussian_of_bad_color_is_left_out(degree, value, device):
+    """One number of its colour, or of its coefficients, is enough."""
     scene = scene_of(device=device, sh_degree=degree)
-    bad = poisoned(scene, 11, colors=NAN)
-    image, alpha, _ = bad.render(splat.rasterization, sh_degree=degree)
-    expected, expected_alpha, _ = scene.render(splat.rasterization, sh_degree=degree)
-    everyone, weights = splat.contributors(*scene.geometry, *scene.views, k=30)
-    touched = ((everyone == 11) & (weights > 0)).any(-1)
-    assert touched.any()
-    assert not touched.all()
+    colors = scene.colors.clone()
+    colors[11, ..., 1].view(-1)[-1] = value
+    keep = torch.arange(30, device=device) != 11
+    image, alpha, grads = gradients(replace(scene, colors=colors), sh_degree=degree)
+    expected, expected_alpha, expected_grads = gradients(scene.subset(keep), sh_degree=degree)
+    assert torch.equal(image, expected)
     assert torch.equal(alpha, expected_alpha)
-    assert torch.equal(image[~touched], expected[~touched])
+    for name in Gaussians.PRIMITIVES:
+        assert float(grads[name][11].abs().max()) == 0, name
+        assert torch.isfinite(grads[name]).all(), name
+    torch.testing.assert_close(grads["means"][keep], expected_grads["means"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -325,7 +325,9 @@ def test_cameras_of_a_batch_are_independent(device):
         {"with_ut": True},
         {"with_eval3d": True},
         {"sparse_grad": True},
-        {"covars": torch.eye(3).repeat(80, 1, 1)},
+        {"segmented": True},
+        {"tile_size": 8},
+        {"sh_degree": 4},
         {"radial_coeffs": torch.zeros(2, 4)},
         {"tangential_coeffs": torch.zeros(2, 2)},
         {"thin_prism_coeffs": torch.zeros(2, 4)},
@@ -336,3 +338,58 @@ def test_cameras_of_a_batch_are_independent(device):
 def test_what_is_not_supported_says_so(option):
     with pytest.raises(NotImplementedError, match=next(iter(option))):
         random_gaussians(0).to(torch.float32).render(splat.rasterization, **option)
+
+
+def wrong(**changes):
+    """Arguments of a call in which some are not what they should be."""
+    scene = random_gaussians(0).to(torch.float32)
+    names = ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "width", "height")
+    values = (*scene.geometry, scene.colors, *scene.views)
+    return dict(zip(names, values, strict=True)) | changes
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("means", torch.zeros(80, 2)),
+        ("quats", torch.zeros(80, 3)),
+        ("scales", torch.zeros(79, 3)),
+        ("opacities", torch.zeros(80, 1)),
+        ("colors", torch.zeros(79, 3)),
+        ("viewmats", torch.eye(4)),
+        ("Ks", torch.eye(3)[None]),
+        ("backgrounds", torch.zeros(2, 4)),
+        ("render_mode", "normals"),
+        ("rasterize_mode", "sharp"),
+    ],
+)
+def test_what_makes_no_sense_says_so(name, value):
+    with pytest.raises(ValueError, match=name):
+        splat.rasterization(**wrong(**{name: value}))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_covariances_instead_of_scales_and_rotations(device):
+    """Image, and gradients of what the covariances are made of, are the same."""
+    results = []
+    for direct in (True, False):
+        scene = random_gaussians(15).to(torch.float32).to(device).leaves()
+        if direct:
+            image = scene.render(splat.rasterization)[0]
+        else:
+            factors = oracle.rotations(scene.quats) * scene.scales[:, None]
+            image = splat.rasterization(
+                scene.means,
+                None,
+                None,
+                scene.opacities,
+                scene.colors,
+                *scene.views,
+                covars=factors @ factors.mT,
+                backgrounds=scene.backgrounds,
+            )[0]
+        image.square().sum().backward()
+        results.append((image.detach(), scene.quats.grad, scene.scales.grad, scene.means.grad))
+    for direct, through in zip(*results, strict=True):
+        scale = float(direct.abs().max())
+        torch.testing.assert_close(direct, through, rtol=0, atol=1e-3 * scale)

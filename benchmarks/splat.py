@@ -1,0 +1,253 @@
+"""The splatting kernels against a C++ rasterizer and against plain torch, on the CPU.
+
+One camera, forward and backward to means, quaternions, scales, opacities and colours. The torch
+peer is given the projection and the list of contributing pairs, and only composites. Times are the
+best of several rounds in a warm process on all cores; the rounds of the contenders alternate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from semaflow.kernels import splat
+from torch import Tensor
+
+from .peers.compiled import CompiledRasterizer, Unavailable
+from .peers.torch_compositing import composite, find_pairs
+from .table import Table, cores, milliseconds
+
+CHANNELS = (3, 16, 64, 384)
+TORCH_CHANNELS = (3, 16, 64)  # beyond that its pairs do not fit a usual machine's memory
+
+
+@dataclass
+class Scene:
+    """Random Gaussians before one camera."""
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    viewmat: Tensor
+    K: Tensor
+    width: int
+    height: int
+    colors: Tensor | None = None
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What is differentiated, in the order that rasterizers take it."""
+        return [self.means, self.quats, self.scales, self.opacities, self.colors]
+
+    def painted(self, channels: int) -> Scene:
+        """The same Gaussians with random colours of so many channels, as leaves that require
+        gradients."""
+        g = torch.Generator().manual_seed(channels)
+        leaves = [
+            x.detach().clone().requires_grad_(True)
+            for x in (*self.inputs[:4], torch.rand(len(self.means), channels, generator=g))
+        ]
+        return Scene(*leaves[:4], self.viewmat, self.K, self.width, self.height, leaves[4])
+
+    def render(self, **options) -> tuple[Tensor, Tensor, dict]:
+        """Our image [H, W, D], alpha [H, W] and metadata."""
+        image, alpha, meta = splat.rasterization(
+            *self.inputs, self.viewmat[None], self.K[None], self.width, self.height, **options
+        )
+        return image[0], alpha[0, ..., 0], meta
+
+
+def random_scene(count: int, width: int, height: int, radius: float, seed: int = 0) -> Scene:
+    """Gaussians spread over the view, ``radius`` pixels large on average: half extents at the 1/255
+    cut-off, over both axes and all Gaussians that are seen."""
+    g = torch.Generator().manual_seed(seed)
+    depth = 2 + 6 * torch.rand(count, generator=g)
+    focal = 0.8 * width
+    pixels = torch.rand(count, 2, generator=g) * torch.tensor(
+        [width, height]
+    ) * 1.1 - 0.05 * torch.tensor([width, height])
+    means = torch.cat(
+        [(pixels - torch.tensor([width, height]) / 2) / focal, torch.ones(count, 1)], 1
+    )
+    scene = Scene(
+        means=means * depth[:, None],
+        quats=torch.randn(count, 4, generator=g),
+        scales=torch.exp(0.5 * torch.randn(count, 3, generator=g)) * depth[:, None] / focal,
+        opacities=0.05 + 0.9 * torch.rand(count, generator=g),
+        viewmat=torch.eye(4),
+        K=torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]]),
+        width=width,
+        height=height,
+    )
+    for _ in range(8):
+        scene.scales *= radius / mean_radius(scene)
+    return scene
+
+
+@torch.no_grad()
+def mean_radius(scene: Scene) -> float:
+    """Mean half extent in pixels, before rounding up, of the Gaussians in view."""
+    meta = scene.painted(1).render(packed=True)[2]
+    A, B, C = meta["conics"].unbind(-1)
+    reach = 2 * torch.log(255 * meta["opacities"])
+    extents = (reach / (A * C - B * B)).sqrt()[:, None] * torch.stack([C, A], -1).sqrt()
+    return float(extents.mean())
+
+
+class Ours:
+    """One frame by semaflow."""
+
+    def __init__(self, scene: Scene, g_image: Tensor, g_alpha: Tensor):
+        self.scene, self.gradients = scene, (g_image, g_alpha)
+
+    def forward(self):
+        self.image, self.alpha, _ = self.scene.render()
+
+    def backward(self):
+        for leaf in self.scene.inputs:
+            leaf.grad = None
+        torch.autograd.backward((self.image, self.alpha), self.gradients)
+
+
+class Compiled:
+    """One frame by the C++ peer."""
+
+    def __init__(self, scene: Scene, g_image: Tensor, g_alpha: Tensor):
+        self.rasterizer = CompiledRasterizer(g_image.shape[-1], cores())
+        self.scene, self.gradients = scene, (g_image, g_alpha)
+
+    def forward(self):
+        self.image, self.alpha = self.rasterizer.forward(self.scene)
+
+    def backward(self):
+        self.rasterizer.backward(*self.gradients)
+
+
+class Torch:
+    """The compositing of one frame in plain torch."""
+
+    def __init__(self, scene: Scene, g_image: Tensor, g_alpha: Tensor, pairs, meta: dict):
+        self.pairs, self.gradients = pairs, (g_image.flatten(0, 1), g_alpha.flatten())
+        self.leaves = [
+            x.detach().clone().requires_grad_(True)
+            for x in (meta["means2d"][0], meta["conics"][0], scene.opacities, scene.colors)
+        ]
+
+    def forward(self):
+        self.image, self.alpha = composite(self.pairs, *self.leaves, len(self.gradients[1]))
+
+    def backward(self):
+        for leaf in self.leaves:
+            leaf.grad = None
+        torch.autograd.backward((self.image, self.alpha), self.gradients)
+
+
+def difference(image: Tensor, other: Tensor) -> float:
+    """Largest difference of two images, relative to the largest value."""
+    return float(
+        (image.detach() - other.detach().view_as(image)).abs().max() / other.detach().abs().max()
+    )
+
+
+def contest(scene: Scene, title: str, channels: tuple[int, ...]) -> Table:
+    """All contenders on one scene."""
+    columns = [
+        "D",
+        "who",
+        "forward ms",
+        "backward ms",
+        "frame ms",
+        "x C++",
+        "exponent",
+        "difference",
+    ]
+    table = Table(title, columns)
+    with torch.no_grad():
+        meta = scene.painted(1).render(packed=False)[2]
+        pairs = find_pairs(
+            meta["means2d"][0],
+            meta["radii"][0],
+            meta["depths"][0],
+            meta["conics"][0],
+            scene.opacities,
+            scene.width,
+            scene.height,
+        )
+    table.notes += [
+        f"{len(scene.means)} Gaussians, {scene.width}x{scene.height}, "
+        f"mean radius {mean_radius(scene):.2f} px, "
+        f"{len(pairs) / 1e6:.2f}M contributing pairs, {cores()} cores",
+        "torch composites only: its projection and its pairs come for free",
+        "exponent: growth of the frame's time with D since the row above of the same contender",
+        "difference: largest difference to the C++ image, relative to its largest value",
+    ]
+    last: dict[str, tuple[int, float]] = {}
+    for D in channels:
+        painted = scene.painted(D)
+        g = torch.Generator().manual_seed(1)
+        gradients = (
+            torch.randn(scene.height, scene.width, D, generator=g),
+            torch.randn(scene.height, scene.width, generator=g),
+        )
+        contenders = {"semaflow": Ours(painted, *gradients)}
+        try:
+            contenders = {"C++": Compiled(painted, *gradients), **contenders}
+        except Unavailable as reason:
+            table.notes.append(f"no C++ at D={D}: {reason}")
+        if D in TORCH_CHANNELS:
+            contenders["torch"] = Torch(painted, *gradients, pairs, meta)
+        steps = [step for c in contenders.values() for step in (c.forward, c.backward)]
+        times = milliseconds(*steps)
+        frames = {who: sum(times[2 * i : 2 * i + 2]) for i, who in enumerate(contenders)}
+        for i, (who, contender) in enumerate(contenders.items()):
+            figures = {
+                "forward ms": times[2 * i],
+                "backward ms": times[2 * i + 1],
+                "frame ms": frames[who],
+            }
+            if "C++" in contenders:
+                figures["x C++"] = frames[who] / frames["C++"]
+                if who != "C++":
+                    figures["difference"] = difference(contender.image, contenders["C++"].image)
+            if who in last:
+                figures["exponent"] = math.log(frames[who] / last[who][1]) / math.log(
+                    D / last[who][0]
+                )
+            last[who] = (D, frames[who])
+            table.add(D=D, who=who, **figures)
+        if "C++" in contenders:
+            stages = contenders["C++"].rasterizer.stages()
+            table.notes.append(
+                f"C++ D={D}, ms: " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items())
+            )
+    return table
+
+
+def overhead() -> Table:
+    """What a call costs before there is any work: four Gaussians on 16x16 pixels."""
+    table = Table("cost of a call (4 Gaussians, 16x16 pixels, D=3)", ["what", "us"])
+    scene = random_scene(4, 16, 16, 3.0).painted(3)
+    ours = Ours(scene, torch.ones(16, 16, 3), torch.ones(16, 16))
+    forward, backward = milliseconds(ours.forward, ours.backward, rounds=300, seconds=5)
+    table.add(what="forward", us=1e3 * forward)
+    table.add(what="backward", us=1e3 * backward)
+    image = torch.ones(1, 16, 16, 3)
+    geometry = [x.detach() for x in scene.inputs[:4]]
+    (lift,) = milliseconds(
+        lambda: splat.uplift(*geometry, image, scene.viewmat[None], scene.K[None]),
+        rounds=300,
+        seconds=5,
+    )
+    table.add(what="uplift", us=1e3 * lift)
+    return table
+
+
+def run() -> list[Table]:
+    torch.set_num_threads(cores())
+    return [
+        contest(random_scene(50_000, 480, 270, 6.0), "splatting, 480x270", CHANNELS),
+        contest(random_scene(10_000, 240, 135, 6.0), "splatting, 240x135", (3, 16)),
+        overhead(),
+    ]
