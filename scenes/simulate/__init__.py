@@ -55,7 +55,7 @@ def simulate(
     Raises:
         BadInput: no such world, body or teacher, or fewer than two frames.
     """
-    from .cameras import Walk, test_times
+    from .cameras import Walk, held_out_times
     from .teacher import Embeddings
     from .tracks import tracks
 
@@ -71,7 +71,7 @@ def simulate(
     cameras = [walk.camera(time, width, height) for time in times]
     training = filmed.film(cameras, times, samples=samples, teacher=embeddings)
 
-    held_out = test_times(test, frames)
+    held_out = held_out_times(test, frames)
     views = [walk.novel(index, time, width, height) for index, time in enumerate(held_out)]
     names = [f"{frames + index:04d}" for index in range(test)]
     testing = filmed.film(

@@ -78,7 +78,7 @@ class Walk:
         return SHAKE / math.sqrt(WAVES / 2) * np.sin(2 * math.pi * rate * time + phase).sum(-1)
 
 
-def test_times(count: int, frames: int) -> list[float]:
+def held_out_times(count: int, frames: int) -> list[float]:
     """``count`` times over the video: in turn that of a training frame and halfway between two."""
     last = max(1, frames - 1)
     times = []

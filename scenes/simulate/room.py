@@ -35,7 +35,7 @@ def room(seed: int) -> list[Body]:
     cone = meshes.cone(0.35, 0.9).moved(place(-1.9, 1.6, 0.0))
     wall = {"label": "wall", "cell": 0.03, "tile": 0.7, "contrast": 0.45}
     return [
-        body("floor", floor, [(0.6, 0.55, 0.48)], seed, cell=0.025, tile=0.45, contrast=0.5),
+        body("floor", floor, [(0.6, 0.55, 0.48)], seed, cell=0.03, tile=0.45, contrast=0.5),
         body("right wall", right, [(0.66, 0.6, 0.5)], seed, **wall),
         body("left wall", left, [(0.5, 0.6, 0.64)], seed, **wall),
         body("column", column, [(0.72, 0.7, 0.66)], seed, contrast=0.7),

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from semaflow.scenes.simulate import motions, world
+from semaflow.scenes.simulate import motions
 from semaflow.scenes.simulate.walker import PARTS
+
+from tests.reference.worlds import built
 
 TIMES = np.linspace(0, 1, 25)
 STEP = 1e-5
@@ -53,7 +55,7 @@ def test_a_bouncing_ball_touches_the_floor_and_reaches_its_height():
 
 
 def test_balls_never_touch_one_another_or_the_floor():
-    balls = [body for body in world("balls").bodies if body.moves]
+    balls = [body for body in built("balls").bodies if body.moves]
     for time in TIMES:
         posed = [body.vertices(time) for body in balls]
         centers = [points.mean(0) for points in posed]
@@ -67,7 +69,7 @@ def test_balls_never_touch_one_another_or_the_floor():
 
 @pytest.fixture(scope="module")
 def figure():
-    return world("walker").body("walker")
+    return built("walker").body("walker")
 
 
 def part(body, vertices, name):
@@ -120,7 +122,7 @@ def test_limbs_are_rigid(figure):
 
 
 def test_the_flag_hangs_on_its_pole_and_hardly_stretches():
-    flag = world("flag")
+    flag = built("flag")
     cloth, pole = flag.body("flag"), flag.body("pole")
     edges = np.unique(np.sort(cloth.shape.faces[:, :2], axis=1), axis=0)
     rest = np.linalg.norm(np.diff(cloth.shape.vertices[edges], axis=1)[:, 0], axis=-1)
@@ -140,7 +142,7 @@ def test_the_flag_hangs_on_its_pole_and_hardly_stretches():
 @pytest.mark.parametrize("name", ["balls", "walker", "flag", "twins"])
 def test_motions_are_smooth_and_moderate(name):
     """Nothing jumps between two of 48 frames, and nothing turns round within one."""
-    for body in world(name).bodies:
+    for body in built(name).bodies:
         if not body.moves:
             continue
         frame = 1 / 47
