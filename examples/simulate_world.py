@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def check(world: World, roll, frames) -> None:
-    """The flow of the ball's pixels is that of its pose, and it rolls as far as its turning says."""
+    """The flow of the ball's pixels is that of its pose; it rolls as far as its turning says."""
     here, after = frames[5], frames[6]
     on_ball = here.label == world.labels.index("ball")
     y, x = on_ball.nonzero().T
