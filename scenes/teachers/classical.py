@@ -15,6 +15,7 @@ from .base import Teacher, check_image
 
 STRIDE = 4
 SEED = 11
+PLANE_SHARE = 0.6  # of the pixels on one homography: enough to take it for the camera's motion
 
 
 class ClassicalTeacher(Teacher):
@@ -103,32 +104,38 @@ def texture(lightness: np.ndarray) -> np.ndarray:
 
 
 def relative_speed(flow: np.ndarray) -> np.ndarray:
-    """How fast pixels move against the background [H, W, 1], from ``flow`` [H, W, 2] in pixels.
+    """How fast pixels move other than by the camera's motion, [H, W, 1], from ``flow`` [H, W, 2].
 
-    The background's flow is the homography that most pixels follow (a turning camera, or a plane).
     The result is log(1 + speed / 0.002), speed in lengths of the image's longer side per frame; its
-    direction is left out, since things keep moving while they turn."""
+    direction is left out, since things keep moving while they turn.
+    """
+    speed = np.linalg.norm(flow - camera_flow(flow), axis=-1, keepdims=True) / max(flow.shape[:2])
+    return np.log1p(speed / 0.002).astype(np.float32)
+
+
+def camera_flow(flow: np.ndarray) -> np.ndarray:
+    """The flow [H, W, 2] of a still world that is nearest to ``flow``.
+
+    By a homography (a turning camera, or a plane) where most pixels follow one; otherwise the scene
+    has depth, and epipolar geometry decides, which cannot tell a thing that moves along its lines.
+    """
     import cv2
 
-    height, width = flow.shape[:2]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    pixels = np.stack([x, y], -1)
-    step = max(1, round(math.sqrt(height * width / 1500)))
+    from ..motion.flow import pixel_grid
+    from ..motion.masks import two_view_still
+
+    pixels = pixel_grid(*flow.shape[:2])
+    step = max(1, round(math.sqrt(flow[..., 0].size / 1500)))
     start = pixels[step // 2 :: step, step // 2 :: step].reshape(-1, 2)
     end = start + flow[step // 2 :: step, step // 2 :: step].reshape(-1, 2)
-    homography = None
-    if len(start) >= 8:
-        cv2.setRNGSeed(SEED)
-        homography, _ = cv2.findHomography(start, end, cv2.RANSAC, 1.0)
-    if homography is None:
-        background = np.broadcast_to(np.median(flow.reshape(-1, 2), 0), flow.shape)
-    else:
-        background = (
-            cv2.perspectiveTransform(pixels.reshape(-1, 1, 2), homography).reshape(flow.shape)
-            - pixels
-        )
-    speed = np.linalg.norm(flow - background, axis=-1, keepdims=True) / max(height, width)
-    return np.log1p(speed / 0.002).astype(np.float32)
+    if len(start) < 16:
+        return np.broadcast_to(np.median(flow.reshape(-1, 2), 0), flow.shape)
+    cv2.setRNGSeed(SEED)
+    homography, followers = cv2.findHomography(start, end, cv2.RANSAC, 1.0)
+    if homography is None or followers.mean() < PLANE_SHARE:
+        return two_view_still(flow, np.ones(flow.shape[:2], bool)) - pixels
+    moved = cv2.perspectiveTransform(pixels.reshape(-1, 1, 2), homography)
+    return moved.reshape(flow.shape) - pixels
 
 
 def steady_flow(frame: Frame, neighbour: Frame) -> Tensor | None:
