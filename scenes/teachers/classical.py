@@ -42,14 +42,16 @@ class ClassicalTeacher(Teacher):
         return f"classical 1 size={self.size}"
 
     def inputs(self, frame: Frame, neighbour: Frame | None = None) -> list[Tensor]:
-        if frame.has("flow_forward"):
-            return [frame.image, frame.flow_forward]
+        flow = _own_flow(frame)
+        if flow is not None:
+            return [frame.image, flow]
         return [frame.image] if neighbour is None else [frame.image, neighbour.image]
 
     def of_frame(self, frame: Frame, neighbour: Frame | None = None) -> Tensor:
-        if frame.has("flow_forward"):
-            return self.map(frame.image, frame.flow_forward)
-        return self.map(frame.image, None if neighbour is None else steady_flow(frame, neighbour))
+        flow = _own_flow(frame)
+        if flow is None and neighbour is not None:
+            flow = steady_flow(frame, neighbour)
+        return self.map(frame.image, flow)
 
     def map(self, image: Tensor, flow: Tensor | None = None) -> Tensor:
         """Features [H/4, W/4, 64]; ``flow`` [H, W, 2] to a neighbouring frame, in pixels."""
@@ -122,7 +124,6 @@ def camera_flow(flow: np.ndarray) -> np.ndarray:
     import cv2
 
     from ..motion.flow import pixel_grid
-    from ..motion.masks import two_view_still
 
     pixels = pixel_grid(*flow.shape[:2])
     step = max(1, round(math.sqrt(flow[..., 0].size / 1500)))
@@ -133,9 +134,16 @@ def camera_flow(flow: np.ndarray) -> np.ndarray:
     cv2.setRNGSeed(SEED)
     homography, followers = cv2.findHomography(start, end, cv2.RANSAC, 1.0)
     if homography is None or followers.mean() < PLANE_SHARE:
+        from ..motion.masks import two_view_still
+
         return two_view_still(flow, np.ones(flow.shape[:2], bool)) - pixels
     moved = cv2.perspectiveTransform(pixels.reshape(-1, 1, 2), homography)
     return moved.reshape(flow.shape) - pixels
+
+
+def _own_flow(frame: Frame) -> Tensor | None:
+    """The flow that comes with a frame: to the next one or, in the last frame, to the previous."""
+    return frame.flow_forward if frame.has("flow_forward") else frame.flow_backward
 
 
 def steady_flow(frame: Frame, neighbour: Frame) -> Tensor | None:
