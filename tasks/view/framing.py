@@ -39,7 +39,8 @@ def overview(scene: Scene, focus: Tensor, width: int, height: int, fov: float = 
 def _distance(
     focus: Tensor, target: Tensor, toward_eye: Tensor, up: Tensor, aspect: float, fov: float
 ) -> float:
-    """How far the eye has to stand back for all points to be inside the picture."""
+    """How far the eye has to stand back for the points to be inside the picture; for 3% of them
+    only the margin is there, so that a stray point does not make everything small."""
     right = torch.nn.functional.normalize(torch.linalg.cross(up, toward_eye), dim=0)
     upward = torch.linalg.cross(toward_eye, right)
     offset = focus - target
@@ -48,7 +49,7 @@ def _distance(
     high = (offset @ upward).abs() * aspect / tangent
     # A point at z toward the eye needs the eye at z + extent / tan(fov / 2).
     needed = (offset @ toward_eye) + MARGIN * torch.maximum(wide, high)
-    return max(needed.max().item(), 1e-3)
+    return max(torch.quantile(needed, 0.97).item(), 1e-3)
 
 
 def seen_by(scene: Scene, points: Tensor) -> Tensor:

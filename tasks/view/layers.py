@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ...fields.gaussians.state import GaussianState
 from ...fields.rendering import Rendering
 from ...scenes import BadInput, Camera, Frame, Scene
 from ...scenes.teachers.pca import pca_colors
@@ -68,8 +69,11 @@ class Layers:
         self.field, self.scene, self.count = field, scene, count
         self.selections = {selection.name: selection for selection in selections}
         self.times = torch.tensor(scene.times)
+        # Kept, since the viewer asks for them at every frame it draws.
         self._paths: Tensor | None = None
         self._semantic: Tensor | None = None
+        self._posed: GaussianState | None = None
+        self._followed: dict[str, tuple[dict, Tensor, Tensor]] = {}
         for selection in selections:
             self._check(selection)
 
@@ -91,6 +95,19 @@ class Layers:
         self._check(selection)
         self.selections[selection.name] = selection
 
+    def cuts(self) -> dict[str, tuple[float, int]]:
+        """Threshold and number of Gaussians of each object: what tells that one has changed."""
+        return {
+            name: (selection.threshold, int(selection.selected.sum()))
+            for name, selection in self.selections.items()
+        }
+
+    def state(self, time: float) -> GaussianState:
+        """The Gaussians at ``time``."""
+        if self._posed is None or self._posed.time != time:
+            self._posed = self.field.at(time)
+        return self._posed
+
     @torch.no_grad()
     def points(
         self, time: float, coloring: str = "color", opacity: float = 0.1, dim: float = 0.0
@@ -101,7 +118,7 @@ class Layers:
         A radius is the geometric mean of a Gaussian's standard deviations, held below four times
         their median so that no background Gaussian hides the scene.
         """
-        state = self.field.at(time)
+        state = self.state(time)
         ids = (state.opacities.cpu() >= opacity).nonzero()[:, 0]
         radii = state.scales.clamp_min(1e-12).log().mean(-1).exp().cpu()[ids]
         if len(radii):
@@ -138,20 +155,13 @@ class Layers:
 
     @torch.no_grad()
     def curves(self, name: str, time: float) -> Curves:
-        """Trajectories of the object ``name`` up to ``time``, coloured by semantics.
-
-        Its share of ``count`` Gaussians, spread evenly over it, solid ones first.
-        """
-        selection = self.selections[name]
-        now = self.field.at(time)
-        share = max(1, self.count // len(self.selections))
-        ids = spread_ids(self.paths(), selection.selected, now.opacities.cpu(), share)
-        heads = now.means.cpu()[ids]
+        """Trajectories of the object ``name`` up to ``time``, coloured by semantics."""
+        ids, colors = self.followed(name)
+        heads = self.state(time).means.cpu()[ids]
         past = self.times <= time
         nodes = torch.where(past[None, :, None], self.paths()[ids], heads[:, None])
         steps = len(self.times)
         first = torch.arange(len(ids) * steps).reshape(len(ids), steps)[:, :-1].reshape(-1)
-        colors = self.object_colors(name, ids)
         begin, end = self.times[0].item(), max(time, self.times[0].item() + 1e-9)
         age = ((end - self.times) / (end - begin)).clamp(0, 1)
         faded = paint.toward(colors[:, None], 1.0, 0.65 * age[None, :, None])
@@ -159,6 +169,20 @@ class Layers:
             ids, nodes.reshape(-1, 3), torch.stack([first, first + 1], -1), faded.reshape(-1, 3),
             heads, colors,
         )
+
+    def followed(self, name: str) -> tuple[Tensor, Tensor]:
+        """Gaussians of an object that are followed, and their colours: ids [P], [P, 3].
+
+        The object's share of ``count``, spread evenly over it, solid ones first.
+        """
+        cuts = self.cuts()
+        known = self._followed.get(name)
+        if known is None or known[0] != cuts:
+            share = max(1, self.count // len(self.selections))
+            opacities = self.state(self.scene.times[0]).opacities.cpu()
+            ids = spread_ids(self.paths(), self.selections[name].selected, opacities, share)
+            self._followed[name] = (cuts, ids, self.object_colors(name, ids))
+        return self._followed[name][1:]
 
     def object_colors(self, name: str, ids: Tensor) -> Tensor:
         """Colours [P, 3] of trajectories of an object: by semantics, or one for the object.
@@ -192,7 +216,7 @@ class Layers:
         Gaussians, or, without objects, the Gaussians that the training cameras see."""
         if self.selections:
             chosen = torch.stack([s.selected for s in self.selections.values()]).any(0)
-            ids = spread_ids(self.paths(), chosen, self.field.at(time).opacities.cpu(), self.count)
+            ids = spread_ids(self.paths(), chosen, self.state(time).opacities.cpu(), self.count)
             return self.paths()[ids].reshape(-1, 3)
         positions = self.points(time, opacity=opacity).positions
         seen = seen_by(self.scene, positions)
@@ -207,7 +231,7 @@ class Layers:
     @torch.no_grad()
     def render(self, camera: Camera, time: float) -> Rendering:
         """The field's own picture and depth from ``camera``, on black."""
-        state = self.field.at(time)
+        state = self.state(time)
         state = replace(state, background=torch.zeros_like(state.background))
         return state.render(camera, channels=("color", "depth"))
 

@@ -64,7 +64,7 @@ class Viewer:
     def update(self) -> None:
         """Show what :attr:`look` and the layers' objects ask for; only what changed is sent on."""
         look = self.look
-        cuts = {name: s.threshold for name, s in self.layers.selections.items()}
+        cuts = self.layers.cuts()
         wanted = (look.time, look.coloring, look.opacity, look.size, look.dim, look.gaussians)
         if self._changed(GAUSSIANS, (*wanted, cuts.get(look.coloring), look.dim and cuts)):
             points = self.layers.points(look.time, look.coloring, look.opacity, look.dim)

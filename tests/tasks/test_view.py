@@ -109,6 +109,14 @@ def test_trajectories_are_shared_among_objects_and_colored_apart():
     assert plain.object_colors("red ball", red.ids).unique(dim=0).shape == (1, 3)
 
 
+def test_a_new_threshold_changes_what_is_followed():
+    scene, field = two_balls()
+    layers = Layers(field, scene, [ball_selection(field)], count=500)
+    before = layers.curves("red ball", 0.5).ids
+    layers.add(layers.selections["red ball"].cut(-1.0))
+    assert len(before) == 60 and len(layers.curves("red ball", 0.5).ids) == 500
+
+
 def test_spread_ids_cover_the_object_with_solid_gaussians():
     line = torch.linspace(0, 1, 101)[:, None, None].expand(-1, 3, 3)
     selected = torch.ones(101, dtype=torch.bool)
@@ -131,6 +139,14 @@ def test_overview_sees_all_from_the_cameras_side(world):
     assert (spread / torch.tensor([320, 180])).max() > 0.5, "and does not look from afar"
     assert eye.center[1] < focus[:, 1].mean(), "the training cameras stand at negative y"
     assert eye.center[2] > focus[:, 2].max() * 0.8, "from above"
+
+
+def test_overview_is_not_fooled_by_a_stray_point(world):
+    scene, _, layers = world
+    focus = layers.focus(1.0)
+    stray = torch.cat([focus, torch.tensor([[0.0, 500.0, 300.0]])])
+    with_stray, without = overview(scene, stray, 320, 180), overview(scene, focus, 320, 180)
+    assert (with_stray.center - without.center).norm() < 0.3
 
 
 def test_seen_by_leaves_out_what_no_camera_saw(world):
