@@ -87,3 +87,27 @@ def test_two_points_and_none(device):
     points = torch.rand(10, 3, device=device)
     distances, indices = nearest(points, 2, queries=points[:0])
     assert distances.shape == indices.shape == (0, 2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_fewer_points_than_asked_for(device):
+    """What is missing is at infinity and has no index."""
+    points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [3, 0, 0]], device=device)
+    distances, indices = nearest(points, 4)
+    inf = float("inf")
+    assert distances.tolist() == [[1, 3, inf, inf], [1, 2, inf, inf], [2, 3, inf, inf]]
+    assert indices.tolist() == [[1, 2, -1, -1], [0, 2, -1, -1], [1, 0, -1, -1]]
+    assert nearest(points[:1], 2)[1].tolist() == [[-1, -1]]
+    assert nearest(points[:0], 2)[1].shape == (0, 2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_points_that_are_no_numbers(device):
+    """They are nobody's neighbours, have none, and leave the others' as they are."""
+    points = cloud("ball", 100).to(device)
+    expected, _ = nearest(points[10:], 3)
+    points[:5], points[5:10] = float("nan"), float("inf")
+    distances, indices = nearest(points, 3)
+    assert torch.equal(distances[10:], expected)
+    assert (indices[:10] == -1).all()
+    assert (indices[10:] >= 10).all()

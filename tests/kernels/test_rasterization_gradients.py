@@ -135,10 +135,11 @@ def test_colors_per_camera(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_absgrad(device):
-    """``means2d.absgrad`` sums the sizes of each pixel's contribution, ``means2d.grad`` the
-    contributions."""
-    scene = random_gaussians(40)
+@pytest.mark.parametrize("channels", [3, 20])
+def test_absgrad(channels, device):
+    """``means2d.absgrad`` sums the sizes of each pixel's contribution, all channels taken together;
+    ``means2d.grad`` sums the contributions."""
+    scene = random_gaussians(40, channels=channels)
     reference = scene.leaves("means")
     image, alpha, meta = reference.render(oracle.rasterization)
     meta["view"].means2d.retain_grad()
