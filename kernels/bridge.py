@@ -1,0 +1,150 @@
+"""Where torch meets Warp: memory, devices, streams and threads.
+
+Torch owns all memory; Warp sees it without a copy. Nothing else in the package knows how the two are joined.
+
+On the CPU a Warp launch runs in the calling thread but lets other Python threads run, so work is spread over the cores
+by launching a kernel once per thread of a pool. Warp's CPU atomics are plain writes: launches that run at the same time
+must write to disjoint places. ``SEMAFLOW_THREADS`` sets the number of threads, here and in torch (default: all cores).
+"""
+
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import torch
+import warp as wp
+from torch import Tensor
+
+
+
+@contextlib.contextmanager
+def _silence():
+    """Send the process's standard error to nowhere for a moment, C libraries' writes included."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+# Warp announces itself, and warns of a missing CUDA driver where nobody asked for one.
+wp.config.log_level = max(wp.config.log_level, wp.LOG_ERROR)
+with contextlib.nullcontext() if torch.cuda.is_available() else _silence():
+    wp.init()
+
+REAL = {torch.float32: wp.float32, torch.float64: wp.float64}
+VEC2I, VEC4I = wp.vec2i, wp.vec4i
+
+
+@cache
+def vector(length: int, dtype: torch.dtype):
+    """Warp's vector type of ``length`` components for a torch dtype."""
+    return wp.types.vector(length, REAL[dtype])
+
+
+@cache
+def vector_of_ints(length: int):
+    """Warp's vector type of ``length`` int32."""
+    return wp.types.vector(length, wp.int32)
+
+
+@cache
+def matrix(size: int, dtype: torch.dtype):
+    """Warp's square matrix type for a torch dtype."""
+    return wp.types.matrix((size, size), REAL[dtype])
+
+
+@cache
+def threads() -> int:
+    """Number of CPU threads that kernels use."""
+    setting = os.environ.get("SEMAFLOW_THREADS", "")
+    if not setting:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not setting.isdigit() or int(setting) < 1:
+        raise ValueError(f"SEMAFLOW_THREADS: expected a positive integer, got {setting!r}")
+    torch.set_num_threads(int(setting))
+    return int(setting)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(threads() - 1, 1), thread_name_prefix="semaflow")
+
+
+def share(tensor: Tensor | None, dtype=None):
+    """A contiguous tensor as a Warp kernel argument, without a copy; None becomes an array of length zero.
+
+    ``dtype`` is the Warp element type (say ``wp.vec3``); by default the scalar type of the tensor.
+    """
+    if tensor is None:
+        return None
+    return wp.from_torch(tensor, dtype=dtype, requires_grad=False, return_ctype=True)
+
+
+def array(tensor: Tensor, dtype) -> wp.array:
+    """A contiguous tensor as a Warp array, without a copy, for Warp's own data structures."""
+    return wp.from_torch(tensor, dtype=dtype, requires_grad=False)
+
+
+def stream(like: Tensor):
+    """Context in which launches follow torch's current stream on the device of ``like``; nothing to do on the CPU."""
+    if like.is_cuda:
+        return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(like.device)))
+    return contextlib.nullcontext()
+
+
+def _run(kernel, dim, variants, device: str) -> None:
+    """Launch ``kernel`` once per argument list in ``variants``, at the same time."""
+    if len(variants) == 1:
+        wp.launch(kernel, dim, inputs=variants[0], device=device, record_tape=False)
+        return
+    commands = [
+        wp.launch(kernel, size, inputs=arguments, device=device, record_cmd=True)
+        for size, arguments in zip(dim, variants, strict=True)
+    ]
+    waiting = [_pool().submit(command.launch) for command in commands[1:]]
+    commands[0].launch()
+    for future in waiting:
+        future.result()
+
+
+def launch(kernel, count: int, arguments: list, like: Tensor, grain: int = 2048) -> None:
+    """Run ``kernel`` for the elements 0..count-1, spread over the CPU's threads or on the GPU of ``like``.
+
+    The kernel's last parameter is the first element of its share: it adds that to ``wp.tid()``. Elements must write
+    to disjoint places. ``grain`` is the smallest share worth a thread of its own.
+    """
+    if count == 0:
+        return
+    if like.is_cuda:
+        with stream(like):
+            wp.launch(kernel, count, inputs=[*arguments, 0], device=str(like.device), record_tape=False)
+        return
+    parts = min(threads(), max(count // grain, 1))
+    starts = [count * i // parts for i in range(parts + 1)]
+    sizes = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    if parts == 1:
+        sizes = count
+    _run(kernel, sizes, [[*arguments, start] for start in starts[:-1]], "cpu")
+
+
+def launch_tasks(kernel, count: int, arguments: list) -> None:
+    """Run a CPU kernel of ``count`` unequal tasks: every thread enters it once and draws tasks until none is left.
+
+    The kernel's last two parameters are ``count`` and an int32 counter, from which a task is drawn by an atomic add.
+    """
+    if count == 0:
+        return
+    crew = min(threads(), count)
+    counter = torch.zeros(1, dtype=torch.int32)
+    arguments = [*arguments, count, share(counter)]
+    _run(kernel, 1 if crew == 1 else [1] * crew, [arguments] * crew, "cpu")
+
+
+def launch_once(kernel, arguments: list) -> None:
+    """Run a serial CPU kernel."""
+    wp.launch(kernel, 1, inputs=arguments, device="cpu", record_tape=False)

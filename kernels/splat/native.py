@@ -1,0 +1,194 @@
+"""What the CPU kernels' C++ snippets share: eight-wide vectors, and which pixels of a tile an ellipse covers.
+
+Warp compiles a snippet with clang inside its generated module. A tile is 16 rows of two groups of 8 pixels; group
+``g`` is row ``g / 2``, half ``g % 2``. State per pixel (transmittance T, accumulators) is held by groups; a negative T
+marks a pixel that is done or outside the image.
+
+Gaussians arrive sorted by depth, packed for the loop (:mod:`.order` writes this):
+``record[k]`` = x, y, conic A, B, C, opacity, log2(opacity), squared Mahalanobis radius of the cut-off;
+``place[k]`` = first tile x, first tile y, tiles per row, first intersection, splat, row of its colour.
+"""
+
+import itertools
+import linecache
+
+import warp as wp
+
+from .constants import ALPHA_MAX, ALPHA_MIN, EXTENT_SLACK, TRANSMITTANCE_MIN
+
+_PRELUDE = r"""
+constexpr int LANES = 8, TILE = 16, GROUPS = 32, RECORD = 8, PLACE = 6;
+constexpr R ALPHA_MAX = R(@ALPHA_MAX@), ALPHA_MIN = R(@ALPHA_MIN@), T_MIN = R(@T_MIN@), SLACK = R(@SLACK@);
+constexpr R LOG2E = R(1.4426950408889634);
+typedef R V __attribute__((vector_size(LANES * sizeof(R))));
+typedef R VU __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R))));
+typedef N M __attribute__((vector_size(LANES * sizeof(N))));
+typedef bool B __attribute__((ext_vector_type(LANES)));
+
+struct Vec {
+    static inline V iota() { return V{0, 1, 2, 3, 4, 5, 6, 7}; }
+    static inline V all(R x) { return V{} + x; }
+    static inline V load(const R* p) { return *(const VU*)p; }
+    static inline void store(R* p, V x) { *(VU*)p = x; }
+    static inline V keep(M mask, V x) { return (V)((M)x & mask); }
+    static inline unsigned bits(M mask) {
+        B b = __builtin_convertvector(mask, B);
+        unsigned char c;
+        __builtin_memcpy(&c, &b, 1);
+        return c;
+    }
+    // 2^x for x <= 1; float: relative error 2e-7; what lies below 2^-60 stays there.
+    static inline V exp2(V x) {
+        if constexpr (sizeof(R) == 8) {
+            V y;
+            for (int i = 0; i < LANES; i++) y[i] = ::exp(x[i] * 0.6931471805599453);
+            return y;
+        } else {
+            x = __builtin_elementwise_max(x, all(R(-60)));
+            V shifted = x + R(12582912);
+            M whole = (M)shifted << 23;
+            V f = x - (shifted - R(12582912));
+            V y = R(1.5403530393381609e-4) * f + R(1.3333558146428443e-3);
+            y = y * f + R(9.6181291076284772e-3);
+            y = y * f + R(5.5504108664821580e-2);
+            y = y * f + R(2.4022650695910071e-1);
+            y = y * f + R(6.9314718055994531e-1);
+            y = y * f + R(1);
+            return (V)((M)y + whole);
+        }
+    }
+    static inline R sum(V x) {
+        V a = x + __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
+        return (a[0] + a[1]) + (a[2] + a[3]);
+    }
+    // The sums of eight vectors.
+    static inline V sums(const V* v) {
+        V r[4], s[2];
+        for (int i = 0; i < 4; i++)
+            r[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
+                 + __builtin_shufflevector(v[2 * i], v[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        for (int i = 0; i < 2; i++)
+            s[i] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13)
+                 + __builtin_shufflevector(r[2 * i], r[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+        return __builtin_shufflevector(s[0], s[1], 0, 1, 2, 3, 8, 9, 10, 11)
+             + __builtin_shufflevector(s[0], s[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+};
+
+// A tile: where it lies, and its pixels' transmittance.
+struct Tile {
+    int camera, tx, ty, width, height, live;
+    V T[GROUPS];
+
+    inline Tile(int tile, int width_, int height_) : width(width_), height(height_) {
+        const int nx = (width + TILE - 1) / TILE, ny = (height + TILE - 1) / TILE;
+        camera = tile / (nx * ny);
+        ty = tile / nx % ny;
+        tx = tile % nx;
+        const int columns = width - tx * TILE, rows = height - ty * TILE;
+        live = (columns < TILE ? columns : TILE) * (rows < TILE ? rows : TILE);
+        for (int g = 0; g < GROUPS; g++) {
+            const V column = Vec::iota() + R(g % 2 * LANES);
+            T[g] = g / 2 < rows ? (column < R(columns) ? Vec::all(1) : Vec::all(-1)) : Vec::all(-1);
+        }
+    }
+    // Index of the first pixel of group g in an image stack [C, H, W].
+    inline long long pixel(int g) const {
+        return ((long long)camera * height + ty * TILE + g / 2) * width + tx * TILE + g % 2 * LANES;
+    }
+    // Lets an opacity (not yet clamped) pass over group g: sets the weights T * alpha, 0 for pixels that it does not
+    // reach, and returns the mask of those it does.
+    inline unsigned step(int g, V raw, V& weight) {
+        const V alpha = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
+        const V before = T[g], next = before - before * alpha;
+        M hit = (alpha >= ALPHA_MIN) & (before > R(0));
+        V after = hit ? next : before;
+        const M stop = hit & (next <= T_MIN);
+        if (const unsigned stopped = Vec::bits(stop)) {
+            live -= __builtin_popcount(stopped);
+            hit &= ~stop;
+            after = stop ? -before : after;
+        }
+        T[g] = after;
+        weight = Vec::keep(hit, alpha * before);
+        return Vec::bits(hit);
+    }
+    inline int lanes(int g) const {
+        const int left = width - tx * TILE - g % 2 * LANES;
+        return ty * TILE + g / 2 >= height || left < 0 ? 0 : (left < LANES ? left : LANES);
+    }
+};
+
+// One Gaussian as a tile sees it.
+struct Splat {
+    R x, y, a, b, c, lg, A, Bc, C, opacity;
+    V dx[2], px[2], bx[2];
+    unsigned rows[2];
+
+    inline Splat(const R* r, const Tile& tile) {
+        x = r[0] - R(tile.tx * TILE) - R(0.5);
+        y = r[1] - R(tile.ty * TILE) - R(0.5);
+        A = r[2], Bc = r[3], C = r[4], opacity = r[5];
+        lg = r[6];
+        a = R(-0.5) * LOG2E * A, b = -LOG2E * Bc, c = R(-0.5) * LOG2E * C;
+        // Columns of each row within the ellipse, a little enlarged against rounding.
+        const R q = r[7] * R(1.01) + R(0.01), det = A * C - Bc * Bc, inv = R(1) / A;
+        rows[0] = rows[1] = 0;
+        for (int i = 0; i < 2; i++) {
+            const V dy = Vec::iota() + (R(i * LANES) - y);
+            const V disc = q * A - det * dy * dy;
+            const V half = __builtin_elementwise_sqrt(__builtin_elementwise_max(disc, V{})) * inv + SLACK;
+            const V mid = x - Bc * inv * dy;
+            const V lo = mid - half, hi = mid + half;
+            const M in = disc >= R(0);
+            rows[0] |= Vec::bits(in & (hi >= R(0)) & (lo <= R(7))) << (i * LANES);
+            rows[1] |= Vec::bits(in & (hi >= R(8)) & (lo <= R(15))) << (i * LANES);
+        }
+        for (int h = 0; h < 2; h++) {
+            dx[h] = Vec::iota() + (R(h * LANES) - x);
+            px[h] = a * dx[h] * dx[h] + lg;
+            bx[h] = b * dx[h];
+        }
+    }
+    // Opacity before clamping at the pixels of half h of a row.
+    inline V alpha(int h, R dy) const { return Vec::exp2(px[h] + dy * (bx[h] + c * dy)); }
+};
+"""
+
+
+def snippet(real, body: str, **constants: int) -> str:
+    """C++ source of a native function for scalar type ``real``: types, constants, the shared part and ``body``."""
+    lines = ["typedef float R; typedef int N;" if real is wp.float32 else "typedef double R; typedef long long N;"]
+    lines += [f"constexpr int {name} = {int(value)};" for name, value in constants.items()]
+    prelude = _PRELUDE
+    for name, value in {
+        "@ALPHA_MAX@": ALPHA_MAX,
+        "@ALPHA_MIN@": ALPHA_MIN,
+        "@T_MIN@": TRANSMITTANCE_MIN,
+        "@SLACK@": EXTENT_SLACK,
+    }.items():
+        prelude = prelude.replace(name, repr(value))
+    return "\n".join(lines) + prelude + body
+
+
+_numbers = itertools.count()
+
+
+def kernel(name: str, module: str, source: str, arguments: dict, elements: bool = False):
+    """A Warp kernel that calls the C++ ``source`` with ``arguments`` (name: Warp type).
+
+    With ``elements`` it is a kernel for :func:`bridge.launch` (the last argument is the first element of the share) and
+    the source sees the index of its element as ``index``.
+    """
+    names = ", ".join(arguments)
+    typed = ", ".join(f"{argument}: types[{argument!r}]" for argument in arguments)
+    stub, index = (", index: int", f", wp.tid() + {list(arguments)[-1]}") if elements else ("", "")
+    native = f"native_{name}"
+    text = f"def {native}({typed}{stub}): ...\ndef {name}({typed}):\n    {native}({names}{index})\n"
+    # Warp reads a kernel's source, so text that is in no file is put where inspect finds it.
+    filename = f"<{module}.{name}.{next(_numbers)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    scope = {"types": arguments, "wp": wp, "__name__": __name__}
+    exec(compile(text, filename, "exec"), scope)
+    scope[native] = wp.func_native(source)(scope[native])
+    return wp.kernel(module=module, enable_backward=False)(scope[name])

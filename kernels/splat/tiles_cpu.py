@@ -1,0 +1,235 @@
+"""Compositing on the CPU for up to eight channels, and its adjoint.
+
+One task is one tile: Gaussians outside, pixels inside, eight at a time, over the groups of pixels that the ellipse
+covers. The adjoint replays the image front to back with the same arithmetic: with R = sum over the Gaussians behind of
+w (f . g), plus what the final transmittance T_f contributes, dL/dalpha = T (f . g) - R / (1 - alpha), and R starts as
+(image . g) - T_f g_alpha. The gradients of an intersection (tile, Gaussian) go to a row of their own: no atomics, and
+the same sums in the same order whatever the number of threads.
+"""
+
+import functools
+
+import warp as wp
+
+from .native import kernel, snippet
+
+MAX_CHANNELS = 8
+
+_FORWARD = r"""
+while (true) {
+    const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
+    if (index >= tasks) return;
+    Tile tile(index, width, height);
+    V image[D][GROUPS] = {};
+    for (int e = starts.data[index]; e < starts.data[index + 1] && tile.live > 0; e++) {
+        const int k = list.data[e];
+        const Splat s(record.data + (long long)k * RECORD, tile);
+        const R* f = colors.data + (long long)place.data[k * PLACE + 5] * D;
+        for (int h = 0; h < 2; h++)
+            for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
+                const int row = __builtin_ctz(rows), g = 2 * row + h;
+                const V alpha = __builtin_elementwise_min(s.alpha(h, R(row) - s.y), Vec::all(ALPHA_MAX));
+                const V T = tile.T[g], next = T - T * alpha;
+                M hit = (alpha >= ALPHA_MIN) & (T > R(0));
+                V after = hit ? next : T;
+                const M stop = hit & (next <= T_MIN);
+                if (const unsigned stopped = Vec::bits(stop)) {
+                    tile.live -= __builtin_popcount(stopped);
+                    hit &= ~stop;
+                    after = stop ? -T : after;
+                }
+                tile.T[g] = after;
+                const V w = Vec::keep(hit, alpha * T);
+                for (int d = 0; d < D; d++) image[d][g] += w * f[d];
+            }
+    }
+    R behind[D] = {};
+    if (backgrounds.shape[0] > 0)
+        for (int d = 0; d < D; d++) behind[d] = backgrounds.data[tile.camera * D + d];
+    for (int g = 0; g < GROUPS; g++) {
+        const V T = __builtin_elementwise_max(tile.T[g], -tile.T[g]);
+        const long long pixel = tile.pixel(g);
+        for (int j = 0; j < tile.lanes(g); j++) {
+            transmittance.data[pixel + j] = T[j];
+            alphas.data[pixel + j] = R(1) - T[j];
+            for (int d = 0; d < D; d++) out.data[(pixel + j) * D + d] = image[d][g][j] + T[j] * behind[d];
+        }
+    }
+}
+"""
+
+# Row of an intersection: with p the derivative by the exponent, the sums over pixels of p, p dx, p dy, p dx dx, p dx dy,
+# p dy dy, then (ABS) |p dx'|, |p dy'| with (dx', dy') = conic (dx, dy), then the gradient of the colour.
+_BACKWARD = r"""
+constexpr int WIDTH = 6 + 2 * ABS + D, SUMS = (WIDTH + 7) / 8 * 8;
+while (true) {
+    const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
+    if (index >= tasks) return;
+    Tile tile(index, width, height);
+    V v[D][GROUPS] = {}, rest[GROUPS] = {};
+    for (int g = 0; g < GROUPS; g++) {
+        const long long pixel = tile.pixel(g);
+        for (int j = 0; j < tile.lanes(g); j++) {
+            R r = v_alphas.shape[0] > 0 ? -transmittance.data[pixel + j] * v_alphas.data[pixel + j] : R(0);
+            for (int d = 0; d < D; d++) {
+                const R x = v_out.data[(pixel + j) * D + d];
+                v[d][g][j] = x;
+                r += x * out.data[(pixel + j) * D + d];
+            }
+            rest[g][j] = r;
+        }
+    }
+    for (int e = starts.data[index]; e < starts.data[index + 1]; e++) {
+        const int k = list.data[e];
+        const int* p = place.data + (long long)k * PLACE;
+        R* row_out = rows.data + (p[3] + (long long)(tile.ty - p[1]) * p[2] + tile.tx - p[0]) * WIDTH;
+        V sum[SUMS] = {};
+        if (tile.live > 0) {
+            const Splat s(record.data + (long long)k * RECORD, tile);
+            const R* f = colors.data + (long long)p[5] * D;
+            for (int h = 0; h < 2; h++)
+                for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
+                    const int row = __builtin_ctz(rows), g = 2 * row + h;
+                    const R dy = R(row) - s.y;
+                    const V dx = s.dx[h], raw = s.alpha(h, dy);
+                    const V alpha = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
+                    const V T = tile.T[g], next = T - T * alpha;
+                    M hit = (alpha >= ALPHA_MIN) & (T > R(0));
+                    V after = hit ? next : T;
+                    const M stop = hit & (next <= T_MIN);
+                    if (const unsigned stopped = Vec::bits(stop)) {
+                        tile.live -= __builtin_popcount(stopped);
+                        hit &= ~stop;
+                        after = stop ? -T : after;
+                    }
+                    tile.T[g] = after;
+                    const V w = Vec::keep(hit, alpha * T);
+                    V c = f[0] * v[0][g];
+                    for (int d = 1; d < D; d++) c += f[d] * v[d][g];
+                    const V left = rest[g] - w * c;
+                    rest[g] = left;
+                    const V slope = T * c - left / (R(1) - alpha);
+                    const V q = Vec::keep(hit & (raw <= ALPHA_MAX), alpha * slope);
+                    const V qx = q * dx, qy = q * dy;
+                    sum[0] += q;
+                    sum[1] += qx;
+                    sum[2] += qy;
+                    sum[3] += qx * dx;
+                    sum[4] += qx * dy;
+                    sum[5] += qy * dy;
+                    if constexpr (ABS) {
+                        const V gx = s.A * qx + s.Bc * qy, gy = s.Bc * qx + s.C * qy;
+                        sum[6] += __builtin_elementwise_max(gx, -gx);
+                        sum[7] += __builtin_elementwise_max(gy, -gy);
+                    }
+                    for (int d = 0; d < D; d++) sum[6 + 2 * ABS + d] += w * v[d][g];
+                }
+        }
+        for (int i = 0; i < SUMS; i += 8) {
+            const V total = Vec::sums(sum + i);
+            if (WIDTH - i >= 8) Vec::store(row_out + i, total);
+            else for (int j = 0; j < WIDTH - i; j++) row_out[i + j] = total[j];
+        }
+    }
+}
+"""
+
+# Sums the rows of a splat: gradients by its mean, conic and opacity.
+_GEOMETRY = r"""
+const int first = rank.data[2 * index], count = rank.data[2 * index + 1];
+R sum[8] = {};
+const int columns = v_absolute.shape[0] > 0 ? 8 : 6;
+for (int i = 0; i < count; i++) {
+    const R* row = rows.data + (long long)(first + i) * row_width;
+    for (int j = 0; j < columns; j++) sum[j] += row[j];
+}
+const R* conic = conics.data + 3 * index;
+v_means2d.data[2 * index] = conic[0] * sum[1] + conic[1] * sum[2];
+v_means2d.data[2 * index + 1] = conic[1] * sum[1] + conic[2] * sum[2];
+v_conics.data[3 * index] = R(-0.5) * sum[3];
+v_conics.data[3 * index + 1] = -sum[4];
+v_conics.data[3 * index + 2] = R(-0.5) * sum[5];
+v_opacities.data[index] = count > 0 ? sum[0] / opacities.data[index] : R(0);
+if (columns == 8) {
+    v_absolute.data[2 * index] = sum[6];
+    v_absolute.data[2 * index + 1] = sum[7];
+}
+"""
+
+# Sums columns of the rows of all splats that share a row of colours (a Gaussian seen by several cameras).
+_COLORS = r"""
+R* out = v_colors.data + (long long)index * channels + channel;
+if (!accumulate)
+    for (int d = 0; d < count; d++) out[d] = R(0);
+const int views = colors_of == 1 ? slots.shape[0] / v_colors_rows : 1;
+for (int c = 0; c < views; c++) {
+    const int slot = colors_of == 0 ? index : slots.data[(long long)c * v_colors_rows + index];
+    if (slot < 0) continue;
+    const int first = rank.data[2 * slot], intersections = rank.data[2 * slot + 1];
+    for (int i = 0; i < intersections; i++) {
+        const R* row = rows.data + (long long)(first + i) * row_width + column;
+        for (int d = 0; d < count; d++) out[d] += row[d];
+    }
+}
+"""
+
+
+@functools.cache
+def compositing(real, channels: int):
+    """Kernel that composites ``channels`` (at most MAX_CHANNELS) channels."""
+    reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
+    return kernel(
+        "composite",
+        f"semaflow_composite_{real.__name__}_{channels}",
+        snippet(real, _FORWARD, D=channels),
+        {
+            "width": int, "height": int, "starts": ints, "list": ints, "record": reals, "place": ints, "colors": reals,
+            "backgrounds": reals, "out": reals, "alphas": reals, "transmittance": reals, "tasks": int, "counter": ints,
+        },
+    )
+
+
+@functools.cache
+def compositing_adjoint(real, channels: int, absolute: bool):
+    """Kernel that writes a row of gradients per intersection for ``channels`` channels."""
+    reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
+    return kernel(
+        "composite_adjoint",
+        f"semaflow_composite_adjoint_{real.__name__}_{channels}_{absolute:d}",
+        snippet(real, _BACKWARD, D=channels, ABS=absolute),
+        {
+            "width": int, "height": int, "starts": ints, "list": ints, "record": reals, "place": ints, "colors": reals,
+            "out": reals, "transmittance": reals, "v_out": reals, "v_alphas": reals, "rows": reals, "tasks": int,
+            "counter": ints,
+        },
+    )
+
+
+@functools.cache
+def reduction(real):
+    """Kernels ``(geometry, colors)`` that sum the rows of intersections per splat and per row of colours."""
+    reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
+    head = "typedef float R;\n" if real is wp.float32 else "typedef double R;\n"
+    module = f"semaflow_reduction_{real.__name__}"
+    geometry = kernel(
+        "sum_geometry",
+        module,
+        head + _GEOMETRY,
+        {
+            "rows": reals, "row_width": int, "rank": ints, "conics": reals, "opacities": reals, "v_means2d": reals,
+            "v_absolute": reals, "v_conics": reals, "v_opacities": reals, "first_index": int,
+        },
+        elements=True,
+    )
+    colors = kernel(
+        "sum_colors",
+        module,
+        head + _COLORS,
+        {
+            "rows": reals, "row_width": int, "column": int, "count": int, "rank": ints, "slots": ints,
+            "colors_of": int, "v_colors_rows": int, "v_colors": reals, "channels": int, "channel": int,
+            "accumulate": int, "first_index": int,
+        },
+        elements=True,
+    )
+    return geometry, colors
