@@ -200,6 +200,23 @@ def test_weights_that_cannot_be_had_name_the_ways_on(monkeypatch, tmp_path):
             assert way in message
 
 
+def test_hub_id_is_served_from_the_local_cache_without_a_network(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    stored = tmp_path / "models--some-organisation--some-model"
+    (stored / "refs").mkdir(parents=True)
+    (stored / "refs" / "main").write_text(commit)
+    (stored / "snapshots").mkdir()
+    folder = saved(dinov2(), stored / "snapshots" / commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "_hub_answers", lambda: pytest.fail("the network was tried"))
+    image = torch.rand(28, 28, 3)
+    by_id = teacher("some-organisation/some-model", size=28)
+    assert torch.equal(by_id.map(image), teacher(folder, size=28).map(image))
+    assert "dinov2" in by_id.key()
+
+
 def test_offline_setting_is_obeyed(monkeypatch):
     from huggingface_hub import constants
 
