@@ -1,12 +1,9 @@
-"""Colours of features, and relevance to words."""
-
-import math
+"""Colours of features."""
 
 import pytest
 import torch
 from semaflow.scenes import BadInput
 from semaflow.scenes.teachers.pca import pca_colors
-from semaflow.scenes.teachers.text import relevance
 
 
 def clusters(per=50, dim=24):
@@ -54,20 +51,3 @@ def test_repeated_runs_agree_and_few_channels_do():
     features, _ = clusters()
     assert torch.equal(pca_colors(features)[0], pca_colors(features.clone())[0])
     assert pca_colors(torch.rand(5, 6, 2))[0].shape == (5, 6, 3)
-
-
-def test_relevance_is_the_least_of_the_pairwise_softmaxes():
-    torch.manual_seed(0)
-    features, query, negatives = torch.randn(6, 9), torch.randn(9), torch.randn(4, 9)
-    got = relevance(features, query, negatives)
-
-    def cosine(a, b):
-        return (a @ b / (a.norm() * b.norm())).item()
-
-    for feature, value in zip(features, got.tolist(), strict=True):
-        wanted = math.exp(10 * cosine(feature, query))
-        rivals = [math.exp(10 * cosine(feature, negative)) for negative in negatives]
-        assert value == pytest.approx(min(wanted / (wanted + rival) for rival in rivals), rel=1e-4)
-    assert (
-        relevance(query, query, negatives) > 0.9 > 0.1 > relevance(negatives[1], query, negatives)
-    )
