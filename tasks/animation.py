@@ -44,7 +44,7 @@ class Animation:
         if only is not None:
             points = points.subset(only[points.ids])
         if len(points.ids) == 0:
-            raise BadInput(f"export: no Gaussian is as opaque as {OPACITY}")
+            raise BadInput(f"nothing to export: no Gaussian is as opaque as {OPACITY}")
         paths = layers.paths()[points.ids]
         low, high = points.positions.amin(0), points.positions.amax(0)
         size = max((high - low).norm().item(), 1e-6)

@@ -43,7 +43,7 @@ def export(
     Raises BadInput: no format, no such object, a time outside 0..1, a place that cannot be written.
     """
     if all(target is None for target in (ply, ply_sequence, glb, usd)):
-        raise BadInput("export: expected one of ply, ply_sequence, glb and usd")
+        raise BadInput("expected one of ply, ply_sequence, glb and usd")
     if time is not None and not 0 <= time <= 1:
         raise BadInput(f"time: expected 0 to 1, got {time:g}")
     if count < 1:

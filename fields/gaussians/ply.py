@@ -8,12 +8,16 @@ Properties, all little-endian float32, in this order: ``x y z``, ``nx ny nz`` (z
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ...scenes.files import BadInput, existing, replacing
 from .state import GaussianState
+
+if TYPE_CHECKING:
+    from .field import GaussianField
 
 REST = [3 * ((degree + 1) ** 2 - 1) for degree in range(4)]  # numbers of f_rest there can be
 SMALLEST = 1e-12  # how far scales and opacities stay from where logarithm and logit are infinite
@@ -28,15 +32,18 @@ def names(rest: int) -> list[str]:
     ]
 
 
-def write_ply(path: str | Path, state: GaussianState) -> None:
-    """Write the posed Gaussians of ``state`` to ``path``, atomically; without their features, for
-    which the format has no place."""
+def write_ply(path: str | Path, gaussians: GaussianState | GaussianField) -> None:
+    """Write Gaussians to ``path``, atomically: posed ones, or those of a field in canonical pose.
+
+    Their features are left out; the format has no place for them.
+    """
     from plyfile import PlyData, PlyElement
 
+    state = gaussians if isinstance(gaussians, GaussianState) else canonical(gaussians)
     count = len(state)
     columns = [
         state.means,
-        torch.zeros(count, 3),
+        torch.zeros_like(state.means),
         state.sh[:, 0],
         state.sh[:, 1:].transpose(1, 2).reshape(count, -1),
         torch.logit(state.opacities.double(), eps=SMALLEST)[:, None],
@@ -48,6 +55,14 @@ def write_ply(path: str | Path, state: GaussianState) -> None:
     vertices = np.ascontiguousarray(table.numpy(), "<f4").view(layout)[:, 0]
     with replacing(path) as temporary:
         PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
+
+
+def canonical(field: GaussianField) -> GaussianState:
+    """The Gaussians of ``field`` as they are before any motion, without features."""
+    sh = torch.cat([field.sh_dc, field.sh_rest], 1)
+    return GaussianState(
+        field.means, field.quats, field.scales, field.opacities, sh, None, 0.0, field.background
+    )
 
 
 def read_ply(path: str | Path, time: float = 0.0) -> GaussianState:

@@ -27,10 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """``semaflow view``."""
+    from ..progress import console
     from ..run import Run
 
-    opened = Run.open(args.run)
-    view(opened, args.object, args.screenshot, args.time, args.count)
+    view(Run.open(args.run), args.object, args.screenshot, args.time, args.count)
+    if args.screenshot is not None:
+        console.print(f"written: {args.screenshot}", highlight=False, markup=False, soft_wrap=True)
 
 
 def view(

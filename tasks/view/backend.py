@@ -29,13 +29,13 @@ def start(mode: str, width: int = 1280, height: int = 720) -> ModuleType:
         import polyscope
     except ImportError as error:
         reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
-        raise BadInput(f"view: needs polyscope{reason}: pip install semaflow[view]") from error
+        raise BadInput(f"needs polyscope{reason}: pip install semaflow[view]") from error
     if not polyscope.is_initialized():
         if mode == "window" and not has_display():
-            raise BadInput(f"view: {NO_WINDOW}")
+            raise BadInput(NO_WINDOW)
         _initialize(polyscope, mode)
     elif mode == "window" and polyscope.is_headless():
-        raise BadInput("view: this process draws offscreen already, a window needs a fresh one")
+        raise BadInput("this process draws offscreen already, a window needs a fresh one")
     polyscope.remove_everything()
     polyscope.clear_user_callback()
     polyscope.set_window_size(width, height)
@@ -65,4 +65,4 @@ def _initialize(polyscope: ModuleType, mode: str) -> None:
         polyscope.init(backend)
     except RuntimeError as error:
         hint = NO_WINDOW if mode == "window" else NO_OFFSCREEN
-        raise BadInput(f"view: {hint} ({' '.join(str(error).split())})") from error
+        raise BadInput(f"{hint} ({' '.join(str(error).split())})") from error

@@ -135,7 +135,7 @@ class Viewer:
         """Show everything like a Gaussian as the object ``name``; BadInput without semantics."""
         features = self.layers.field.semantics()
         if features is None:
-            raise BadInput("select: the field holds no semantics to compare by")
+            raise BadInput("the field holds no semantics to compare by")
         query = features[gaussian]
         scores = cosine(features, query)
         cut = automatic_threshold(scores)
