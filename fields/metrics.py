@@ -55,7 +55,7 @@ def mean_iou(matrix: Tensor) -> float:
 
 
 def jaccard(mask: Tensor, truth: Tensor) -> float:
-    """Region similarity J: intersection over union of boolean masks [H, W]; 1 when both are empty."""
+    """Region similarity J: intersection over union of masks [H, W]; 1 when both are empty."""
     union = (mask | truth).sum().item()
     return (mask & truth).sum().item() / union if union else 1.0
 
@@ -81,7 +81,7 @@ def boundary_f(mask: Tensor, truth: Tensor, tolerance: float = 0.008) -> float:
 
 
 def _contour(mask: Tensor) -> np.ndarray:
-    """Pixels unlike their right, lower or lower right neighbour (the image border is no contour)."""
+    """Pixels unlike their right, lower or lower right neighbour (the border is no contour)."""
     padded = np.pad(mask.cpu().numpy().astype(bool), ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]
     return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])
@@ -99,18 +99,28 @@ def diameter(points: Tensor) -> float:
     return torch.cdist(points, points).max().item() if len(points) else 0.0
 
 
-def track_error(predicted: Tensor, truth: Tensor, size: float) -> dict[str, float]:
-    """Endpoint errors of trajectories [N, T, 3] against the truth, in scene units and of ``size``.
+def track_error(
+    predicted: Tensor, truth: Tensor, size: Tensor, where: Tensor | None = None
+) -> dict:
+    """Endpoint errors of trajectories [N, T, 3] against the truth.
 
-    Returns the median and mean distance (``epe_median``, ``epe_mean``), the median over ``size``
-    (``median_of_size``) and the shares of points and times within 5% and 10% of it (``within_5``,
-    ``within_10``).
+    Args:
+        size: of the object that each point is on, [N], in scene units (see :func:`diameter`).
+        where: [N, T] bool, the points and times that count; None: all.
+
+    Returns:
+        ``epe_median`` and ``epe_mean`` in scene units, ``median_of_size`` the median distance as a
+        share of the size, ``within_5`` and ``within_10`` the shares of points and times whose
+        distance is at most 5% and 10% of the size.
     """
     distance = (predicted - truth).norm(dim=-1)
+    share = distance / size[:, None]
+    if where is not None:
+        distance, share = distance[where], share[where]
     return {
         "epe_median": distance.median().item(),
         "epe_mean": distance.mean().item(),
-        "median_of_size": distance.median().item() / size,
-        "within_5": (distance <= 0.05 * size).float().mean().item(),
-        "within_10": (distance <= 0.10 * size).float().mean().item(),
+        "median_of_size": share.median().item(),
+        "within_5": (share <= 0.05).float().mean().item(),
+        "within_10": (share <= 0.10).float().mean().item(),
     }

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from semaflow.fields import metrics
-from semaflow.fields.losses import ssim
 
 
 def disk(radius: float, size: int = 64, center=(32, 32)) -> torch.Tensor:
@@ -17,26 +16,6 @@ def test_psnr_of_a_constant_offset():
     image = torch.full((4, 5, 3), 0.5)
     assert metrics.psnr(image + 0.1, image) == pytest.approx(20.0, abs=1e-4)
     assert metrics.psnr(image, image) == 100.0
-
-
-def test_ssim_equals_scikit_image_away_from_the_border():
-    structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
-    a = torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(0))
-    b = (a + 0.2 * torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    # A border of zeros wider than the window makes zero padding and reflection the same thing.
-    a, b = (torch.nn.functional.pad(v, (0, 0, 8, 8, 8, 8)) for v in (a, b))
-    expected = structural_similarity(
-        a.double().numpy(),
-        b.double().numpy(),
-        channel_axis=-1,
-        data_range=1.0,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        full=True,
-    )[1].mean()
-    assert ssim(a, b).item() == pytest.approx(expected, abs=1e-5)
-    assert ssim(a, a).item() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_confusion_by_hand():
@@ -96,9 +75,21 @@ def test_track_error_by_hand():
     truth = torch.zeros(2, 2, 3)
     predicted = truth.clone()
     predicted[0, 1, 0], predicted[1, 0, 1], predicted[1, 1, 2] = 0.1, 0.16, 0.5
-    error = metrics.track_error(predicted, truth, size=2.0)
+    error = metrics.track_error(predicted, truth, size=torch.tensor([2.0, 2.0]))
     assert error["epe_mean"] == pytest.approx((0 + 0.1 + 0.16 + 0.5) / 4)
     assert error["epe_median"] == pytest.approx(0.1)  # the lower one of an even count
     assert error["median_of_size"] == pytest.approx(0.05)
     assert error["within_5"] == 0.5
     assert error["within_10"] == 0.75
+
+
+def test_track_error_counts_only_what_it_is_told_to_and_each_point_by_its_own_size():
+    truth = torch.zeros(2, 2, 3)
+    predicted = truth.clone()
+    predicted[0, :, 0], predicted[1, :, 0] = 0.3, 0.3
+    sizes = torch.tensor([1.0, 10.0])
+    assert metrics.track_error(predicted, truth, sizes)["within_10"] == 0.5
+    second = torch.tensor([[False, False], [True, True]])
+    only = metrics.track_error(predicted, truth, sizes, second)
+    assert only["within_5"] == 1.0
+    assert only["median_of_size"] == pytest.approx(0.03)

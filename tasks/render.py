@@ -1,0 +1,175 @@
+"""Render a run along a camera path: colour, depth, features, semantics."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..fields.gaussians.state import GaussianState
+from ..scenes import BadInput, Camera, Scene
+from ..scenes.teachers.pca import pca_colors
+from .masks import object_masks
+from .paths import camera_path
+from .pictures import (
+    PALETTE,
+    depth_colors,
+    depth_range,
+    overlay,
+    to_bytes,
+    write_image,
+)
+from .progress import bar, console
+from .selection import Selection
+
+CHANNELS = ("rgb", "depth", "features", "semantics")
+
+
+class Painter:
+    """Draws a field's channels as pictures, with the same colours in every picture.
+
+    Args:
+        field: the field.
+        objects: selections that the channel ``semantics`` shows, each in its colour.
+    """
+
+    def __init__(self, field, objects: Sequence[Selection] = ()):
+        self.field, self.objects = field, list(objects)
+        self._feature_colors: Tensor | None = None
+        self.depth_range: tuple[float, float] | None = None
+
+    @torch.no_grad()
+    def paint(self, state: GaussianState, camera: Camera, channel: str) -> Tensor:
+        """One channel of ``state`` seen by ``camera`` as an image [H, W, 3] in 0..1."""
+        if channel == "rgb":
+            return state.render(camera).color.cpu().clamp(0, 1)
+        if channel == "depth":
+            depth = state.render(camera, channels=("depth",)).depth.cpu()
+            self.depth_range = self.depth_range or depth_range([depth])
+            return depth_colors(depth, *self.depth_range)
+        if channel == "features":
+            return self._features(state, camera)
+        if channel == "semantics":
+            return self._semantics(state, camera)
+        raise BadInput(f"channels: expected {', '.join(CHANNELS)}, got {channel!r}")
+
+    def _features(self, state: GaussianState, camera: Camera) -> Tensor:
+        if self._feature_colors is None:
+            features = self.field.semantics()
+            if features is None:
+                raise BadInput("features: the field has no semantics; fit it with a teacher")
+            features = torch.nn.functional.normalize(features, dim=-1)
+            self._feature_colors, _ = pca_colors(features)
+        return (
+            state.render(camera, channels=(), values=self._feature_colors).values.cpu().clamp(0, 1)
+        )
+
+    def _semantics(self, state: GaussianState, camera: Camera) -> Tensor:
+        if not self.objects:
+            raise BadInput("semantics: the run has no objects yet; name one with semaflow select")
+        image = self.paint(state, camera, "rgb").mean(-1, keepdim=True).expand(-1, -1, 3)
+        selected = torch.stack([chosen.selected for chosen in self.objects], 1)
+        masks = object_masks(state, selected, camera)
+        strongest, index = masks.max(-1)
+        shown = image * 0.6
+        for number in index[strongest > 0.5].unique().tolist():
+            color = PALETTE[number % len(PALETTE)]
+            mine = (index == number) & (strongest > 0.5)
+            shown = torch.where(mine[..., None], overlay(image, mine, color), shown)
+        return shown
+
+
+@torch.no_grad()
+def looked_at(field, scene: Scene) -> Tensor:
+    """The point [3] in the middle of the middle training frame, at the median depth around it."""
+    frames = scene.split("train")
+    middle = frames[len(frames) // 2]
+    depth = field.render(middle.camera, middle.time, channels=("depth",)).depth.cpu()
+    height, width = depth.shape
+    inner = depth[height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None]
+    seen = inner[inner > 0]
+    if len(seen) == 0:
+        raise BadInput("orbit: the field shows nothing to the middle camera")
+    center = torch.tensor([width / 2, height / 2])
+    return middle.camera.unproject(center, seen.median())
+
+
+@torch.no_grad()
+def render(
+    run,
+    path: str = "orbit",
+    channels: Sequence[str] = ("rgb",),
+    frames: int = 48,
+    width: int | None = None,
+    output: str | Path | None = None,
+) -> Path:
+    """Render a run along a path; each channel becomes numbered PNGs and a video.
+
+    Args:
+        run: an open ``Run``.
+        path: ``orbit``, ``train``, ``test``, or a JSON file as :func:`.paths.read_path` takes it.
+        channels: among rgb, depth, features (principal components), semantics (objects coloured).
+        frames: length of the orbit.
+        width: of the pictures in pixels; None as the cameras are.
+        output: folder; None means ``renders/NAME OF PATH`` in the run.
+
+    Returns:
+        The folder, holding ``CHANNEL/00000.png...`` and ``CHANNEL.mp4``.
+    """
+    from ..scenes.video import write_video
+
+    unknown = set(channels) - set(CHANNELS)
+    if unknown or not channels:
+        raise BadInput(
+            f"channels: expected {', '.join(CHANNELS)}, got {', '.join(sorted(unknown)) or 'none'}"
+        )
+    field, scene = run.field, run.scene
+    focus = looked_at(field, scene) if path == "orbit" else torch.zeros(3)
+    views = camera_path(path, scene, focus, frames)
+    if width is not None:
+        views = [(_wide(camera, width), time) for camera, time in views]
+    output = run.folder / "renders" / Path(path).stem if output is None else Path(output)
+    painter = Painter(field, [run.object(name) for name in run.objects()])
+    videos: dict[str, list] = {channel: [] for channel in channels}
+    with bar() as progress:
+        task = progress.add_task("render", total=len(views), note="")
+        for index, (camera, time) in enumerate(progress.track(views, task_id=task)):
+            state = field.at(time)
+            for channel in channels:
+                image = painter.paint(state, camera, channel)
+                write_image(output / channel / f"{index:05d}.png", image)
+                videos[channel].append(to_bytes(image))
+    for channel, images in videos.items():
+        if len({image.shape for image in images}) == 1:  # a path may mix cameras of several sizes
+            write_video(output / f"{channel}.mp4", images, scene.frame_rate)
+    return output
+
+
+def _wide(camera: Camera, width: int) -> Camera:
+    if width < 1:
+        raise BadInput(f"width: expected at least 1 pixel, got {width}")
+    return camera.resized(width, max(1, round(camera.height * width / camera.width)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``semaflow render``."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--path", default="orbit", metavar="PATH", help="orbit, train, test or CAMERAS.json"
+    )
+    parser.add_argument("--channels", default="rgb", help="comma separated: " + ",".join(CHANNELS))
+    parser.add_argument("--frames", type=int, default=48, help="length of the orbit")
+    parser.add_argument("--width", type=int, help="pixels; as the cameras are if absent")
+    parser.add_argument("-o", "--output", type=Path, help="folder; RUN/renders/PATH if absent")
+
+
+def run(args: argparse.Namespace) -> None:
+    """``semaflow render``."""
+    from .run import Run
+
+    channels = [channel.strip() for channel in args.channels.split(",") if channel.strip()]
+    output = render(Run.open(args.run), args.path, channels, args.frames, args.width, args.output)
+    console.print(f"written: {output}", highlight=False, markup=False, soft_wrap=True)
