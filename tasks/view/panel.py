@@ -10,6 +10,7 @@ from ..selection import Selection
 from .viewer import Viewer
 
 CLICK_PIXELS = 4.0  # a press that moves less is a click, one that moves more turns the view
+GRAINS = ("whole", "part")
 SLIDER_MARGIN = 1e-3  # how far below the highest score a threshold can be pushed, of the range
 
 
@@ -27,6 +28,7 @@ class Panel:
         self.playing = False
         self.message = "click on something to select what is like it"
         self.picked = "picked"  # name of the next object selected by a click
+        self.grain = 0  # of the next click, index into GRAINS
         self._before = clock.monotonic()
         self._pressed: tuple[float, float] | None = None
         scene = viewer.layers.scene
@@ -108,6 +110,7 @@ class Panel:
         gui = self.gui
         gui.Separator()
         _, self.picked = gui.InputText("click names it", self.picked)
+        _, self.grain = gui.Combo("click means", self.grain, [f"the {word}" for word in GRAINS])
         if gui.GetIO().WantCaptureMouse:
             self._pressed = None
             return
@@ -126,7 +129,7 @@ class Panel:
         if gaussian is None:
             return
         try:
-            selection = self.viewer.select_like(gaussian, self.picked)
+            selection = self.viewer.select_like(gaussian, self.picked, GRAINS[self.grain])
         except BadInput as error:
             self.message = str(error)
             return

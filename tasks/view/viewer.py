@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
 
-from ...scenes import BadInput, Camera
+from ...scenes import Camera
 from ...scenes.files import replacing
-from ..queries import cosine
+from ..likeness import Likeness
+from ..select import graded
 from ..selection import Selection
-from ..threshold import automatic_threshold
 from . import draw
 from .framing import overview
 from .layers import Layers
@@ -131,15 +132,21 @@ class Viewer:
             index = int(self.layers.curves(hit.structure_name, self.look.time).edges[index, 0])
         return int(ids[index])
 
-    def select_like(self, gaussian: int, name: str) -> Selection:
-        """Show everything like a Gaussian as the object ``name``; BadInput without semantics."""
-        features = self.layers.field.semantics()
-        if features is None:
-            raise BadInput("the field holds no semantics to compare by")
-        query = features[gaussian]
-        scores = cosine(features, query)
-        cut = automatic_threshold(scores)
-        how = f"click on Gaussian {gaussian} in the viewer, automatic threshold"
+    @cached_property
+    def likeness(self) -> Likeness:
+        """Features that clicks are compared by; BadInput for a field without semantics."""
+        return Likeness.of(self.layers.field)
+
+    @torch.no_grad()
+    def select_like(self, gaussian: int, name: str, grain: str = "whole") -> Selection:
+        """Show everything like a Gaussian as the object ``name``.
+
+        ``grain`` is whole or part, as in :func:`..select.by_click`. BadInput for a field without
+        semantics, or a name that cannot be one.
+        """
+        query = self.likeness.features[gaussian]
+        scores, cut = graded(self.likeness, query, grain)
+        how = f"click on Gaussian {gaussian} in the viewer, {grain}"
         selection = Selection.of(name, scores, cut, query, how)
         self.layers.add(selection)
         return selection

@@ -52,6 +52,9 @@ class PathField:
     def semantics(self) -> Tensor | None:
         return self.features
 
+    def decode(self, codes: Tensor) -> Tensor:
+        return codes
+
 
 @dataclass
 class OpenRun:
