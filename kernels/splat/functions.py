@@ -1,11 +1,10 @@
 """Projection and compositing as differentiable functions of torch."""
 
 import torch
-from torch import Tensor
 
 from .. import bridge
 from .frame import Frame, Gaussians, Settings, kernels, project
-from .tiles_cpu import MAX_CHANNELS, compositing, compositing_adjoint, reduction
+from .render_cpu import adjoint, images
 
 
 class Project(torch.autograd.Function):
@@ -59,24 +58,11 @@ class Project(torch.autograd.Function):
 
 
 class Composite(torch.autograd.Function):
-    """Images of splats: ``(image [C, H, W, D], alpha [C, H, W])`` for at most eight channels."""
+    """Images of splats: ``(image [C, H, W, D], alpha [C, H, W])``, any D."""
 
     @staticmethod
     def forward(ctx, means2d, conics, opacities, colors, backgrounds, frame: Frame, absgrad: bool):
-        s, share = frame.settings, bridge.share
-        channels = colors.shape[-1]
-        shape = (frame.cameras, s.height, s.width)
-        image, alphas, transmittance = colors.new_empty(*shape, channels), colors.new_empty(shape), colors.new_empty(shape)
-        bridge.launch_tasks(
-            compositing(bridge.REAL[colors.dtype], channels),
-            frame.tasks,
-            [
-                s.width, s.height, share(frame.starts), share(frame.list), share(frame.record.view(-1)),
-                share(frame.place.view(-1)), share(colors.view(-1)),
-                share(None if backgrounds is None else backgrounds.view(-1)),
-                share(image.view(-1)), share(alphas.view(-1)), share(transmittance.view(-1)),
-            ],
-        )  # fmt: skip
+        image, alphas, transmittance = images(frame, colors, backgrounds)
         ctx.save_for_backward(means2d, conics, opacities, colors, image, transmittance)
         ctx.frame, ctx.absgrad = frame, absgrad
         ctx.set_materialize_grads(False)
@@ -85,63 +71,15 @@ class Composite(torch.autograd.Function):
     @staticmethod
     def backward(ctx, v_image, v_alphas):
         means2d, conics, opacities, colors, image, transmittance = ctx.saved_tensors
-        frame, s, share = ctx.frame, ctx.frame.settings, bridge.share
-        real = bridge.REAL[colors.dtype]
-        channels = colors.shape[-1]
         v_image = torch.zeros_like(image) if v_image is None else v_image.contiguous()
-        v_alphas = None if v_alphas is None else v_alphas.contiguous().view(-1)
-        width = 6 + 2 * ctx.absgrad + channels
-        rows = colors.new_empty(len(frame.list) * width)
-        bridge.launch_tasks(
-            compositing_adjoint(real, channels, ctx.absgrad),
-            frame.tasks,
-            [
-                s.width, s.height, share(frame.starts), share(frame.list), share(frame.record.view(-1)),
-                share(frame.place.view(-1)), share(colors.view(-1)), share(image.view(-1)),
-                share(transmittance.view(-1)), share(v_image.view(-1)), share(v_alphas), share(rows),
-            ],
+        v_alphas = None if v_alphas is None else v_alphas.contiguous()
+        (v_means2d, absolute, v_conics, v_opacities), v_colors = adjoint(
+            ctx.frame, conics, opacities, colors, image, transmittance, v_image, v_alphas, ctx.absgrad,
+            geometry=any(ctx.needs_input_grad[:3]),
         )  # fmt: skip
-        sum_geometry, sum_colors = reduction(real)
-        v_means2d, v_conics = torch.empty_like(means2d), torch.empty_like(conics)
-        v_opacities, v_colors = torch.empty_like(opacities), torch.empty_like(colors)
-        absolute = torch.empty_like(means2d) if ctx.absgrad else None
-        bridge.launch(
-            sum_geometry,
-            len(opacities.view(-1)),
-            [
-                share(rows), width, share(frame.rank.view(-1)), share(conics.view(-1)), share(opacities.view(-1)),
-                share(v_means2d.view(-1)), share(None if absolute is None else absolute.view(-1)),
-                share(v_conics.view(-1)), share(v_opacities.view(-1)),
-            ],
-            colors,
-        )  # fmt: skip
-        count = v_colors.numel() // channels
-        bridge.launch(
-            sum_colors,
-            count,
-            [
-                share(rows), width, width - channels, channels, share(frame.rank.view(-1)), share(frame.slots),
-                s.colors_of, count, share(v_colors.view(-1)), channels, 0, 0,
-            ],
-            colors,
-        )  # fmt: skip
+        if absolute is not None:
+            means2d.absgrad = absolute
         v_backgrounds = None
         if ctx.needs_input_grad[4]:
             v_backgrounds = (transmittance[..., None] * v_image).sum((1, 2))
-        if absolute is not None:
-            means2d.absgrad = absolute
         return v_means2d, v_conics, v_opacities, v_colors, v_backgrounds, None, None
-
-
-def composite(means2d, conics, opacities, colors, backgrounds, frame: Frame, absgrad: bool) -> tuple[Tensor, Tensor]:
-    """Images [C, H, W, D] of splats with colours of any number of channels, and their alphas [C, H, W]."""
-    channels = colors.shape[-1]
-    images = []
-    for first in range(0, channels, MAX_CHANNELS):
-        part = slice(first, min(first + MAX_CHANNELS, channels))
-        behind = None if backgrounds is None else backgrounds[:, part].contiguous()
-        image, alphas = Composite.apply(
-            means2d, conics, opacities, colors[..., part].contiguous(), behind, frame, absgrad
-        )
-        images.append(image)
-    return (images[0] if len(images) == 1 else torch.cat(images, -1)), alphas

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .constants import TILE
 from .frame import PER_CAMERA, PER_GAUSSIAN, PER_SPLAT, Frame, Settings
-from .functions import composite
+from .functions import Composite
 from .inputs import expect, projected
 
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
@@ -139,7 +139,11 @@ def rasterization(
         means2d, depths, conics, splat_opacities = (
             x.view(cameras, count, *x.shape[1:]) for x in (means2d, depths, conics, splat_opacities)
         )
-    image, alphas = composite(means2d, conics, splat_opacities, colors.contiguous(), backgrounds, frame, absgrad)
+    if backgrounds is not None:
+        backgrounds = backgrounds.contiguous()
+    image, alphas = Composite.apply(
+        means2d, conics, splat_opacities, colors.contiguous(), backgrounds, frame, absgrad
+    )
     alphas = alphas[..., None]
     if render_mode in ("ED", "RGB+ED"):
         depth = image[..., -1:] / alphas.clamp(min=1e-10)

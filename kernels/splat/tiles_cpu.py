@@ -28,18 +28,8 @@ while (true) {
         for (int h = 0; h < 2; h++)
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
-                const V alpha = __builtin_elementwise_min(s.alpha(h, R(row) - s.y), Vec::all(ALPHA_MAX));
-                const V T = tile.T[g], next = T - T * alpha;
-                M hit = (alpha >= ALPHA_MIN) & (T > R(0));
-                V after = hit ? next : T;
-                const M stop = hit & (next <= T_MIN);
-                if (const unsigned stopped = Vec::bits(stop)) {
-                    tile.live -= __builtin_popcount(stopped);
-                    hit &= ~stop;
-                    after = stop ? -T : after;
-                }
-                tile.T[g] = after;
-                const V w = Vec::keep(hit, alpha * T);
+                V w;
+                tile.step(g, s.alpha(h, R(row) - s.y), w);
                 for (int d = 0; d < D; d++) image[d][g] += w * f[d];
             }
     }

@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from .frame import PER_GAUSSIAN, Settings
-from .functions import composite
 from .inputs import expect, projected
+from .render_cpu import lift
+from .tiles_cpu import MAX_CHANNELS
 
 
+@torch.no_grad()
 def uplift(
     means: Tensor,
     quats: Tensor | None,
@@ -45,17 +47,18 @@ def uplift(
         width, height, near_plane, far_plane, radius_clip, eps2d, rasterize_mode, camera_model, PER_GAUSSIAN
     )
     dtype = torch.float64 if means.dtype == torch.float64 else torch.float32
-    sums = torch.zeros(len(means), channels + 1, dtype=dtype, device=means.device)
+    # The kernels want at least eight channels.
+    wide = max(channels, MAX_CHANNELS)
+    sums = torch.zeros(len(means), wide, dtype=dtype, device=means.device)
+    weights = torch.zeros(len(means), dtype=dtype, device=means.device)
     for camera in range(cameras):
         one = slice(camera, camera + 1)
-        with torch.no_grad():
-            splats, frame = projected(means, quats, scales, covars, opacities, viewmats[one], Ks[one], settings)
-        with torch.enable_grad():
-            colors = torch.zeros_like(sums, requires_grad=True)
-            image, _ = composite(splats[0], splats[2], splats[3], colors, None, frame, False)
-        ones = torch.ones_like(maps[one, ..., :1], dtype=dtype)
-        sums += torch.autograd.grad(image, colors, torch.cat([maps[one].to(dtype), ones], -1))[0]
-    features, weights = sums[:, :-1], sums[:, -1]
+        image = torch.nn.functional.pad(maps[one].to(dtype), (0, wide - channels)).contiguous()
+        _, frame = projected(
+            means, quats, scales, covars, opacities, viewmats[one], Ks[one], settings
+        )
+        lift(frame, image, sums, weights)
+    features = sums[:, :channels].contiguous()
     if normalize:
         features = torch.where(weights[:, None] > 0, features / weights[:, None], 0.0)
-    return features.contiguous(), weights.contiguous()
+    return features, weights
