@@ -74,9 +74,12 @@ def find_pairs(
     opacities: Tensor,
     width: int,
     height: int,
-) -> Pairs:
-    """The pairs of N projected Gaussians on an image that the rasterizer counts. ``radii`` [N, 2]
-    are half extents."""
+) -> tuple[Pairs, Tensor]:
+    """The pairs of N projected Gaussians on an image that the rasterizer counts, and which pixels
+    [width * height] hold a pair so close to a cut-off that rounding decides whether it counts.
+
+    ``radii`` [N, 2] are half extents.
+    """
     order = torch.argsort(depths)
     order = order[(radii[order] > 0).all(-1)]
     low = (means2d[order] - radii[order] - 0.5).floor().long().clamp_min(0)
@@ -91,8 +94,11 @@ def find_pairs(
     pixel, by_pixel = torch.sort(row * width + column, stable=True)
     pairs = Pairs(order[owner[by_pixel]], pixel, width)
     alphas = pairs.alphas(means2d, conics, opacities)
+    close = torch.zeros(width * height, dtype=torch.bool)
+    close[pairs.pixel[(alphas / ALPHA_MIN - 1).abs() < 1e-5]] = True
     kept = alphas >= ALPHA_MIN
-    pairs = Pairs(pairs.gaussian[kept], pairs.pixel[kept], width)
-    alphas = alphas[kept]
-    kept = pairs.transmittances(alphas) * (1 - alphas) > TRANSMITTANCE_MIN
-    return Pairs(pairs.gaussian[kept], pairs.pixel[kept], width)
+    pairs, alphas = Pairs(pairs.gaussian[kept], pairs.pixel[kept], width), alphas[kept]
+    after = pairs.transmittances(alphas) * (1 - alphas)
+    close[pairs.pixel[(after / TRANSMITTANCE_MIN - 1).abs() < 1e-4]] = True
+    kept = after > TRANSMITTANCE_MIN
+    return Pairs(pairs.gaussian[kept], pairs.pixel[kept], width), close
