@@ -60,7 +60,7 @@ def view(
     if screenshot is not None:
         trajectory_screenshot(run.field, run.scene, selections, screenshot, count, time)
         return
-    ps = start("window")
+    ps = start("window", 1600, 900)
     layers = Layers(run.field, run.scene, selections, count)
     viewer = Viewer(ps, layers, Look(run.scene.times[0] if time is None else time))
     ps.set_user_callback(Panel(viewer, ps.imgui, run.save_object))

@@ -64,7 +64,7 @@ class Panel:
         gui, look, layers = self.gui, self.viewer.look, self.viewer.layers
         names = layers.colorings
         index = names.index(look.coloring) if look.coloring in names else 0
-        changed, index = gui.Combo("colour", index, names)
+        changed, index = gui.Combo("coloring", index, names)
         if changed:
             look.coloring = names[index]
         _, look.opacity = gui.SliderFloat("least opacity", look.opacity, 0.0, 0.9)

@@ -102,7 +102,7 @@ def panel(folder: Path) -> None:
     assert viewer.look.time == stopped
 
     count = int(viewer.layers.selections["red ball"].selected.sum())
-    hands.moves = {"threshold##red ball": -1.0, "colour": 2}
+    hands.moves = {"threshold##red ball": -1.0, "coloring": 2}
     frame()
     lowered = viewer.layers.selections["red ball"]
     assert int(lowered.selected.sum()) == field.count > count
