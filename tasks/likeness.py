@@ -32,8 +32,9 @@ class Likeness:
         """The features of a field's Gaussians, each averaged over its neighbourhood.
 
         Single Gaussians are noisy: what maps say of a Gaussian only a few pixels large is mostly
-        what they say of its surroundings. The average runs over the nearest Gaussians, weighted by
-        their opacity, that stay near through the video: what moves apart is not one thing.
+        what they say of its surroundings. The average runs over the nearest Gaussians that stay
+        near through the video, for what moves apart is not one thing, and whose features are
+        already alike, so that borders stay sharp (a bilateral filter, Tomasi and Manduchi 1998).
 
         BadInput when the field has no semantics.
         """
@@ -41,22 +42,21 @@ class Likeness:
         codes = states[0].features
         if codes is None:
             raise BadInput("field: no semantics; fit it with a teacher, or select by --pixels")
-        known = codes.norm(dim=-1) > 1e-8
+        known = codes.norm(dim=-1, keepdim=True) > 1e-8
+        features = field.decode(codes) * known
         if field.count < 2:
-            return cls(field.decode(codes) * known[:, None])
+            return cls(features)
+        units = torch.nn.functional.normalize(features, dim=-1)
         distance, ids = nearest(states[0].means, min(NEIGHBORS, field.count - 1))
-        apart = torch.stack([(s.means[ids] - s.means[:, None]).norm(dim=-1) for s in states]).amax(
-            0
-        )
-        near = distance.mean(-1, keepdim=True).clamp_min(1e-9)
-        solid = states[0].opacities * known
-        weights = torch.exp(-0.5 * (apart / (2 * near)).square()) * solid[ids]
-        total, norm = codes * solid[:, None], solid.clone()
-        for k in range(ids.shape[1]):  # one neighbour at a time: [N, k, D] at once can be gigabytes
-            total += codes[ids[:, k]] * weights[:, k : k + 1]
-            norm += weights[:, k]
-        smooth = field.decode(total / norm.clamp_min(1e-9)[:, None])
-        return cls(torch.where(norm[:, None] > 1e-9, smooth, 0.0))
+        near = 2 * distance.mean(-1).clamp_min(1e-9)
+        total, norm = features.clone(), torch.ones(field.count).to(features)
+        for other in ids.T:  # one neighbour at a time: [N, k, D] at once can be gigabytes
+            apart = torch.stack([(s.means[other] - s.means).norm(dim=-1) for s in states]).amax(0)
+            alike = (units * units[other]).sum(-1).clamp_min(0).square()
+            weight = torch.exp(-0.5 * (apart / near).square()) * alike * states[0].opacities[other]
+            total += weight[:, None] * features[other]
+            norm += weight
+        return cls(total / norm[:, None])
 
     def cosine(self, query: Tensor) -> Tensor:
         """Cosine with a query [D] or queries [M, D]: [N] or [N, M]; see :func:`cosine`."""

@@ -44,24 +44,24 @@ def orbit(scene: Scene, focus: Tensor, frames: int = 48) -> CameraPath:
     if frames < 1:
         raise BadInput(f"frames: expected at least 1, got {frames}")
     cameras = scene.cameras
-    centers = torch.stack([camera.center for camera in cameras]).double()
-    focus = focus.double()
-    up = upward(scene)
-    arm = centers.median(0).values - focus
-    height = arm @ up
-    flat = arm - height * up
-    if flat.norm() < 1e-6 * arm.norm().clamp_min(1e-12):
-        raise BadInput("orbit: the cameras look straight down, there is no side to go around")
-    side = torch.linalg.cross(up, flat)
-    reach = (centers - focus) - ((centers - focus) @ up)[:, None] * up
-    azimuth = torch.atan2(reach @ side / side.norm(), reach @ flat / flat.norm())
+    focus, up = focus.double(), upward(scene)
+    arms = torch.stack([camera.center for camera in cameras]).double() - focus
+    height = (arms @ up).median()
+    flat = arms - (arms @ up)[:, None] * up
+    reach = flat.norm(dim=-1).median()
+    ahead = flat[len(flat) // 2]
+    if ahead.norm() < 1e-6 * arms.norm(dim=-1).max():
+        raise BadInput("orbit: the middle camera looks straight down, there is no way around")
+    ahead = ahead / ahead.norm()
+    side = torch.linalg.cross(up, ahead)
+    azimuth = torch.atan2(flat @ side, flat @ ahead)
     covered = math.degrees((azimuth.max() - azimuth.min()).item())
     full = covered > AROUND
     path = []
     for index in range(frames):
         phase = 2 * math.pi * index / frames
         angle = phase if full else math.radians(SWAY) * math.sin(phase)
-        eye = focus + flat * math.cos(angle) + side * math.sin(angle) + height * up
+        eye = focus + reach * (ahead * math.cos(angle) + side * math.sin(angle)) + height * up
         seen = Camera.look_at(eye, focus, cameras[0].width, cameras[0].height, up=up)
         path.append((replace(seen, K=cameras[0].K.float()), index / max(1, frames - 1)))
     return path

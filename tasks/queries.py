@@ -15,7 +15,6 @@ from .likeness import Likeness
 # What a prompt is weighed against (LERF, Kerr et al. 2023).
 NEGATIVES = ("object", "things", "stuff", "texture")
 
-TEMPERATURE = 10.0  # of the contrast between prompt and negatives, as in LERF
 SEEN = 0.1  # accumulated weight, in pixels, from which a Gaussian counts as seen
 
 
@@ -72,18 +71,18 @@ def crop(camera: Camera, left: int, top: int, width: int, height: int) -> Camera
 def text_scores(
     likeness: Likeness, teacher, prompts: Sequence[str], negatives: Sequence[str] = NEGATIVES
 ) -> tuple[Tensor, Tensor]:
-    """Relevance 0..1 of every Gaussian to the best of the prompts, and that prompt's embedding.
+    """Relevance of every Gaussian to the best of the prompts, and that prompt's embedding.
 
-    Softmax of the prompt against each canonical negative, the smallest of these counting (LERF,
-    eq. 3). Without negatives: the cosine. Returns scores [N] and, of the prompt with the highest
-    score, the embedding [D].
+    The cosine with the prompt less the largest with a canonical negative: LERF's relevancy (eq. 3)
+    before its softmax, which would squeeze everything relevant into one score. Above 0 means rather
+    the prompt than any negative. Returns scores [N] and, of the prompt with the highest, the
+    embedding [D].
     """
     query = teacher.text(list(prompts))
     scores = likeness.cosine(query)
     if negatives:
         rivals = likeness.cosine(teacher.text(list(negatives))).amax(1, keepdim=True)
-        known = scores > -1
-        scores = torch.where(known, ((scores - rivals) * TEMPERATURE).sigmoid(), 0.0)
+        scores = torch.where(scores > -1, scores - rivals, -1.0)
     best = int(scores.amax(0).argmax())
     return scores.amax(1), query[best]
 
@@ -121,7 +120,8 @@ def calibrated_threshold(scores: Tensor, share: Tensor, weight: Tensor) -> float
     inside = (share * weight)[order].double()
     outside = ((1 - share) * weight)[order].double()
     iou = inside.cumsum(0) / (inside.sum() + outside.cumsum(0)).clamp_min(1e-12)
-    best = int(iou.argmax())
+    # What the picture hardly shows leaves a plateau of nearly equally good cuts: take its middle.
+    best = (iou >= 0.99 * iou.max()).nonzero().flatten()
     ranked = scores[order]
-    after = ranked[min(best + 1, len(ranked) - 1)]
-    return ((ranked[best] + after) / 2).item()
+    after = ranked[min(int(best[-1]) + 1, len(ranked) - 1)]
+    return ((ranked[int(best[0])] + after) / 2).item()

@@ -1,4 +1,4 @@
-"""The automatic threshold falls between an object's scores and the rest, however small the object."""
+"""The automatic threshold falls between an object's scores and the rest, however small it is."""
 
 import pytest
 import torch
