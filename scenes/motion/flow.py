@@ -35,7 +35,8 @@ def consistency(forward: Tensor, backward: Tensor) -> Tensor:
     """Where ``forward`` [H, W, 2] is undone by ``backward``: bool [H, W].
 
     The test |f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5 of Sundaram, Brox, Keutzer (ECCV 2010), ``b``
-    read where ``f`` leads; pixels that leave the image fail.
+    read where ``f`` leads, but never more than 2.5 square pixels, so that it stays a test over
+    long displacements. Pixels that leave the image fail.
     """
     return torch.from_numpy(consistent(forward.numpy(), backward.numpy()))
 
@@ -145,10 +146,14 @@ def consistent(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
     height, width = forward.shape[:2]
     target = pixel_grid(height, width) + forward
     back = sample(backward, target)
-    error = ((forward + back) ** 2).sum(-1)
-    bound = 0.01 * ((forward**2).sum(-1) + (back**2).sum(-1)) + 0.5
-    inside = (target >= 0).all(-1) & (target[..., 0] <= width) & (target[..., 1] <= height)
-    return (error < bound) & inside
+    error = _square(forward + back)
+    bound = 0.01 * np.minimum(_square(forward) + _square(back), 200) + 0.5
+    x, y = target[..., 0], target[..., 1]
+    return (error < bound) & (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+
+
+def _square(flow: np.ndarray) -> np.ndarray:
+    return flow[..., 0] ** 2 + flow[..., 1] ** 2
 
 
 def _gray(image: Tensor) -> np.ndarray:

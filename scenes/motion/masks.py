@@ -8,15 +8,17 @@ from torch import Tensor
 
 from ..scene import Scene
 from .flow import Flows, pixel_grid, sample
-from .triangulate import static_fit
+from .triangulate import Epipolar, compared, still_fits
 
-# Frames compared with each frame, before and after it. Slow motion shows over the long gaps only.
-GAPS = (1, 2, 4, 8, 12)
 # A pixel of residual is never taken for motion, however still the rest is: flow is not better than that
 # at the borders of things.
-LEAST_RESIDUAL = 1.0
+LEAST_RESIDUAL = 0.3
 # Residuals above this many robust standard deviations of the still world are taken for motion.
 SIGMAS = 5.0
+# Grey levels of 255 by which the still hypothesis must match worse than the flow to count in full.
+LEAST_CONTRAST = 4.0
+# Evidence above which a pixel may belong to something that moves, and above which it shows that it does.
+LIKELY, SURE = 0.15, 0.25
 
 
 def motion_masks(scene: Scene, dilate: int = 0, posed: bool | None = None) -> Tensor:
@@ -32,99 +34,107 @@ def motion_masks(scene: Scene, dilate: int = 0, posed: bool | None = None) -> Te
     count = len(flows)
     if count < 2:
         return torch.zeros(count, *flows.size, dtype=torch.bool)
-    score = np.stack([
-        _evidence(_posed_residuals(scene, flows, t) if posed else _epipolar_residuals(flows, t))
-        for t in range(count)
-    ])
+    score = np.stack(
+        [
+            _evidence(
+                flows, t, _posed_still(scene, flows, t) if posed else _unposed_still(flows, t)
+            )
+            for t in range(count)
+        ]
+    )
     score = _along_flow(flows, score)
     return torch.from_numpy(np.stack([_cleaned(frame, dilate) for frame in score]))
 
 
-def others(index: int, count: int, gaps: tuple[int, ...] = GAPS) -> list[int]:
-    """The frames that frame ``index`` of ``count`` is compared with."""
-    around = [index + sign * gap for gap in gaps for sign in (1, -1)]
-    return [other for other in around if 0 <= other < count]
+def _posed_still(scene: Scene, flows: Flows, index: int) -> np.ndarray:
+    """Where each pixel would be seen if it stood still, [S, H, W, 2], by the depth that fits its flow."""
+    fit = still_fits(scene)[index]
+    cameras = scene.cameras
+    pixels = torch.from_numpy(pixel_grid(*flows.size))
+    epipolar = Epipolar.between(cameras[index], [cameras[other] for other in fit.others], pixels)
+    return epipolar.project(fit.inverse_depth)[0].permute(0, 2, 3, 1).numpy()
 
 
-def _posed_residuals(scene: Scene, flows: Flows, index: int) -> np.ndarray:
-    """Residuals [S, H, W] in pixels of the best still point per pixel; NaN unknown."""
-    return static_fit(flows, scene.cameras, index, others(index, len(flows))).residual
+def _unposed_still(flows: Flows, index: int) -> np.ndarray:
+    """The same [S, H, W, 2] without cameras: the place nearest to the flow's that two-view geometry allows."""
+    return np.stack(
+        [
+            two_view_still(flows.between(index, other), flows.consistent(index, other))
+            for other in compared(index, len(flows))
+        ]
+    )
 
 
-def _epipolar_residuals(flows: Flows, index: int) -> np.ndarray:
-    """Residuals [S, H, W] in pixels from robustly fitted two-view geometry per other frame; NaN unknown."""
-    out = []
-    for other in others(index, len(flows)):
-        flow, valid = flows.between(index, other), flows.consistent(index, other)
-        out.append(np.where(valid, two_view_residual(flow, valid), np.nan))
-    return np.stack(out)
+def two_view_still(flow: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Where pixels are seen in the other view if they stand still, [H, W, 2], nearest to where ``flow`` leads.
 
-
-def two_view_residual(flow: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Distance [H, W] in pixels of ``flow`` from a homography, or a fundamental matrix if that is clearly better.
-
-    Sampson distance for the fundamental matrix (Hartley and Zisserman, 2nd ed., eq. 11.9), transfer error for the
-    homography; both by MAGSAC over a grid of ``valid`` pixels.
+    By a homography, or by a fundamental matrix if that is clearly better (the correction of Sampson, Hartley and
+    Zisserman, 2nd ed., eq. 12.9, in the other view alone), fitted by MAGSAC to a grid of ``valid`` pixels.
     """
     import cv2
 
-    height, width = valid.shape
-    pixels = pixel_grid(height, width)
-    step = max(1, int(np.sqrt(height * width / 2500)))
+    pixels = pixel_grid(*valid.shape)
+    targets = pixels + flow
+    step = max(1, int(np.sqrt(valid.size / 2500)))
     picked = np.zeros_like(valid)
     picked[step // 2 :: step, step // 2 :: step] = True
     picked &= valid
     if picked.sum() < 16:
-        return np.zeros(valid.shape, np.float32)
-    source, target = pixels[picked], (pixels + flow)[picked]
+        return targets
+    source, target = pixels[picked], targets[picked]
     cv2.setRNGSeed(0)
     homography, _ = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 1.0, maxIters=2000)
     fundamental, _ = cv2.findFundamentalMat(source, target, cv2.USAC_MAGSAC, 0.5, 0.999, 2000)
-    off_plane = np.full(valid.shape, np.inf)
+    on_plane = on_line = targets
+    plane_share = line_share = 0.0
     if homography is not None:
         moved = _homogeneous(pixels) @ homography.T
-        off_plane = np.linalg.norm(moved[..., :2] / moved[..., 2:] - pixels - flow, axis=-1)
-    off_line = np.full(valid.shape, np.inf)
+        on_plane = moved[..., :2] / moved[..., 2:]
+        plane_share = (np.linalg.norm(on_plane - targets, axis=-1)[picked] < 1.5).mean()
     if fundamental is not None and fundamental.shape == (3, 3):
-        off_line = sampson_distance(fundamental, pixels, pixels + flow)
-    if not np.isfinite(off_plane).any() and not np.isfinite(off_line).any():
-        return np.zeros(valid.shape, np.float32)
+        line = _homogeneous(pixels) @ fundamental.T
+        off = (line * _homogeneous(targets)).sum(-1) / np.maximum(
+            (line[..., :2] ** 2).sum(-1), 1e-20
+        )
+        on_line = targets - off[..., None] * line[..., :2]
+        line_share = (np.linalg.norm(on_line - targets, axis=-1)[picked] < 1.0).mean()
     # A fundamental matrix always fits more points than a homography; under a turning camera it is
     # arbitrary and swallows motion, so it must earn its place.
-    plane_share = (off_plane[picked] < 1.5).mean()
-    line_share = (off_line[picked] < 1.0).mean()
-    use_plane = plane_share > 0.85 * line_share
-    return (off_plane if use_plane else off_line).astype(np.float32)
-
-
-def sampson_distance(fundamental: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """First-order distance [...] in pixels of matches ``source``, ``target`` [..., 2] from a fundamental matrix."""
-    source, target = _homogeneous(source), _homogeneous(target)
-    line_target, line_source = source @ fundamental.T, target @ fundamental
-    top = np.abs((target * line_target).sum(-1))
-    slope = (line_target[..., :2] ** 2).sum(-1) + (line_source[..., :2] ** 2).sum(-1)
-    return top / np.sqrt(np.maximum(slope, 1e-20))
+    return on_plane if plane_share > 0.85 * line_share else on_line
 
 
 def _homogeneous(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([pixels, np.ones_like(pixels[..., :1])], -1).astype(np.float64)
 
 
-def _evidence(residual: np.ndarray) -> np.ndarray:
-    """Evidence of motion [H, W] in 0..1 from residuals [S, H, W]: the mean over other frames of e^2 / (1 + e^2).
+def _evidence(flows: Flows, index: int, still: np.ndarray) -> np.ndarray:
+    """Evidence of motion [H, W] in 0..1, averaged over the other frames; 0.5 is between still and moving.
 
-    e is the residual in units of what noise explains; 0.5 is the line between still and moving.
+    Per frame it is high where the flow is far from the still position, in units of what noise explains,
+    and where the picture at the still position matches worse than at the flow's: in a plain sky the flow is
+    arbitrary, and nothing tells that it moves.
     """
-    known = np.isfinite(residual)
-    filled = np.where(known, residual, 0)
-    # the still world is most of the picture: its noise is that of the median pixel
-    noise = np.array([
-        np.median(frame[mask]) * 1.4826 if mask.any() else 0.0 for frame, mask in zip(filled, known, strict=True)
-    ])
-    unit = np.maximum(LEAST_RESIDUAL, SIGMAS * noise)[:, None, None]
-    ratio = (filled / unit) ** 2
-    evidence = ratio / (1 + ratio)
-    return ((evidence * known).sum(0) / np.maximum(known.sum(0), 1)).astype(np.float32)
+    import cv2
+
+    pixels = pixel_grid(*flows.size)
+    total, weight = np.zeros(flows.size, np.float32), np.full(flows.size, 1e-6, np.float32)
+    here = flows.gray[index].astype(np.float32)
+    for other, position in zip(compared(index, len(flows)), still, strict=True):
+        flow, valid = flows.between(index, other), flows.consistent(index, other)
+        if not valid.any():
+            continue
+        residual = np.linalg.norm(position - pixels - flow, axis=-1)
+        # the still world is most of the picture: its noise is that of the median pixel
+        unit = max(LEAST_RESIDUAL, SIGMAS * 1.4826 * float(np.median(residual[valid])))
+        there = flows.gray[other].astype(np.float32)
+        worse = cv2.blur(
+            np.abs(sample(there, position) - here) - np.abs(sample(there, pixels + flow) - here),
+            (5, 5),
+        )
+        ratio = (residual / unit) ** 2 * np.clip(worse / LEAST_CONTRAST, 0, 1)
+        total += valid * (ratio / (1 + ratio))
+        weight += valid
+    return total / weight
 
 
 def _along_flow(flows: Flows, score: np.ndarray) -> np.ndarray:
@@ -150,13 +160,18 @@ def _cleaned(score: np.ndarray, dilate: int) -> np.ndarray:
     def disk(radius: int) -> np.ndarray:
         return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
-    likely = cv2.morphologyEx((score > 0.4).astype(np.uint8), cv2.MORPH_OPEN, disk(1))
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(likely, connectivity=4)
-    sure = np.bincount(parts[score > 0.6], minlength=count)
-    least = 2e-4 * score.size
-    keep = (sure >= 0.2 * stats[:, cv2.CC_STAT_AREA]) & (stats[:, cv2.CC_STAT_AREA] >= least)
+    likely = (score > LIKELY).astype(np.uint8)
+    # the borders of still things are thin lines of evidence: what survives an opening is no border
+    solid = cv2.morphologyEx(likely, cv2.MORPH_OPEN, disk(2))
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=4)
+    sure = np.bincount(parts[score > SURE], minlength=count)
+    area = stats[:, cv2.CC_STAT_AREA]
+    keep = (sure >= 0.25 * area) & (area >= 3e-4 * score.size)
     keep[0] = False
-    mask = cv2.morphologyEx(keep[parts].astype(np.uint8), cv2.MORPH_CLOSE, disk(1))
+    mask = keep[parts].astype(np.uint8)
+    # limbs thinner than the opening come back where they touch what was kept
+    mask = cv2.dilate(mask, disk(3)) & cv2.morphologyEx(likely, cv2.MORPH_OPEN, disk(1)) | mask
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disk(2))
     if dilate:
         mask = cv2.dilate(mask, disk(dilate))
     return mask.astype(bool)

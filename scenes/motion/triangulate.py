@@ -1,109 +1,118 @@
-"""Inverse depth of the static world from flow between frames with known cameras."""
+"""Inverse depth of the still world from flow between frames with known cameras."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..camera import Camera
+from ..scene import Scene
 from .flow import Flows, pixel_grid
 
+# Frames that each frame is compared with, before and after it: short gaps are safe, long ones exact.
+GAPS = (1, 2, 4, 8, 12)
+
 
 @dataclass
-class PixelRays:
-    """How pixels of one view move in another as their inverse depth changes.
+class Epipolar:
+    """How pixels of one view move in S others as their inverse depth changes.
 
-    The pixel p at inverse depth rho is seen by the other camera at pi(``infinite`` + rho * ``towards``): the plane at
-    infinity's image plus rho times the epipole (Hartley and Zisserman, 2nd ed., eq. 9.7).
+    A pixel p at inverse depth rho is seen by another camera at pi(infinite + rho * towards): the image of
+    the plane at infinity, and rho times the epipole (Hartley and Zisserman, 2nd ed., eq. 9.7).
 
     Attributes:
-        infinite: [..., 3] K' R K^-1 p.
-        towards: [3] K' t.
+        infinite: [S, 3, ...] K' R K^-1 p, float32.
+        towards: [S, 3, 1...] K' t, with as many axes as ``infinite``.
     """
 
-    infinite: np.ndarray
-    towards: np.ndarray
+    infinite: Tensor
+    towards: Tensor
 
     @classmethod
-    def between(cls, camera: Camera, other: Camera, pixels: np.ndarray) -> PixelRays:
-        """For ``pixels`` [..., 2] of ``camera`` seen by ``other``."""
-        K, K_other = camera.K.double().numpy(), other.K.double().numpy()
-        view, view_other = camera.viewmat.double().numpy(), other.viewmat.double().numpy()
-        relative = view_other @ np.linalg.inv(view)
-        warp = K_other @ relative[:3, :3] @ np.linalg.inv(K)
-        infinite = pixels @ warp[:, :2].T + warp[:, 2]
-        return cls(infinite, K_other @ relative[:3, 3])
+    def between(cls, camera: Camera, others: list[Camera], pixels: Tensor) -> Epipolar:
+        """For ``pixels`` [..., 2] of ``camera`` seen by ``others``."""
+        relative = torch.stack([other.viewmat.double() for other in others]) @ torch.linalg.inv(
+            camera.viewmat.double()
+        )
+        K = torch.stack([other.K.double() for other in others])
+        warp = K @ relative[:, :3, :3] @ torch.linalg.inv(camera.K.double())
+        homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], -1).double()
+        infinite = torch.einsum("sij,...j->si...", warp, homogeneous).float()
+        towards = (K @ relative[:, :3, 3:])[..., 0].float()
+        return cls(infinite, towards.reshape(len(others), 3, *[1] * (pixels.dim() - 1)))
 
-    def project(self, inverse_depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [..., 2] in the other view at ``inverse_depth`` [...], and the depth ratio there."""
-        point = self.infinite + inverse_depth[..., None] * self.towards
-        ratio = np.maximum(point[..., 2], 1e-6)
-        return point[..., :2] / ratio[..., None], point[..., 2]
-
-    def epipolar_distance(self, targets: np.ndarray) -> np.ndarray:
-        """Distance [...] in pixels of ``targets`` [..., 2] from the epipolar lines of their pixels.
-
-        Where the epipolar line is too short to have a direction (hardly any translation), the distance from its
-        point at infinity.
-        """
-        start = self.infinite[..., :2] / self.infinite[..., 2:]
-        # the derivative of the projection by inverse depth is along the line
-        along = self.towards[:2] - start * self.towards[2]
-        length = np.linalg.norm(along, axis=-1, keepdims=True)
-        along = along / np.maximum(length, 1e-12)
-        offset = targets - start
-        across = np.abs(offset[..., 0] * along[..., 1] - offset[..., 1] * along[..., 0])
-        return np.where(length[..., 0] > 1e-9, across, np.linalg.norm(offset, axis=-1))
+    def project(self, inverse_depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels [S, 2, ...] in the other views at ``inverse_depth`` [...], and the ratio [S, ...] of the depth there
+        to the depth here."""
+        point = self.infinite + inverse_depth * self.towards
+        ratio = point[:, 2]
+        return point[:, :2] / ratio.clamp_min(1e-6)[:, None], ratio
 
 
 @dataclass
-class StaticFit:
+class StillFit:
     """The one inverse depth per pixel that explains the flow to several other frames best.
 
     Attributes:
-        inverse_depth: [H, W], at least 0.
-        information: [H, W] sum of squared pixels per unit of inverse depth over the frames that agree:
-            1 / sqrt(information) is the standard deviation of ``inverse_depth`` for one pixel of flow noise.
-        residual: [S, H, W] pixels between the flow and the fit, per other frame; NaN where flow is inconsistent.
+        inverse_depth: [H, W] float32, at least 0.
+        deviation: [H, W] its standard deviation for one pixel of noise in the flow.
+        residual: [S, H, W] pixels between the flow and the fit; NaN where the flow is inconsistent.
+        others: the S frames it was fitted to.
     """
 
-    inverse_depth: np.ndarray
-    information: np.ndarray
-    residual: np.ndarray
+    inverse_depth: Tensor
+    deviation: Tensor
+    residual: Tensor
+    others: list[int]
 
 
-def static_fit(
-    flows: Flows, cameras: list[Camera], index: int, others: list[int], scale: float = 1.0
-) -> StaticFit:
-    """Fit an inverse depth to each pixel of frame ``index`` from its flow to frames ``others``.
+def compared(index: int, count: int) -> list[int]:
+    """The frames that frame ``index`` of ``count`` is compared with, nearest first."""
+    around = [index + sign * gap for gap in GAPS for sign in (1, -1)]
+    return [other for other in around if 0 <= other < count]
 
-    Gauss-Newton with Geman-McClure weights of width ``scale`` pixels, from the closest of a few starts.
+
+def still_fits(scene: Scene) -> list[StillFit]:
+    """:func:`fit_still` for every training frame of a posed scene, kept with ``scene`` while it lives."""
+    fits = getattr(scene, "_still_fits", None)
+    if fits is None or len(fits) != len(scene.train):
+        flows, cameras = Flows.of(scene), scene.cameras
+        fits = [fit_still(flows, cameras, index) for index in range(len(flows))]
+        scene._still_fits = fits
+    return fits
+
+
+def fit_still(flows: Flows, cameras: list[Camera], index: int, noise: float = 0.5) -> StillFit:
+    """Fit an inverse depth to each pixel of frame ``index`` from its flow to the frames around it.
+
+    Gauss-Newton with Geman-McClure weights of ``noise`` pixels. Neighbouring frames give a rough depth that no
+    wrong match can pull far; frames further apart then refine it, wrong matches being told by their residual.
     """
-    height, width = flows.size
-    pixels = pixel_grid(height, width).astype(np.float64)
-    rays = [PixelRays.between(cameras[index], cameras[other], pixels) for other in others]
-    targets = np.stack([pixels + flows.between(index, other) for other in others])
-    valid = np.stack([flows.consistent(index, other) for other in others])
+    others = compared(index, len(flows))
+    pixels = torch.from_numpy(pixel_grid(*flows.size))
+    epipolar = Epipolar.between(cameras[index], [cameras[other] for other in others], pixels)
+    flow = torch.from_numpy(np.stack([flows.between(index, other) for other in others]))
+    target = (pixels + flow).permute(0, 3, 1, 2).contiguous()
+    valid = torch.from_numpy(np.stack([flows.consistent(index, other) for other in others])).float()
+    span = torch.tensor([abs(other - index) for other in others])
 
-    rho = np.zeros((height, width))
-    weight = valid.astype(np.float64)
-    for _ in range(6):
-        numerator, information = np.zeros_like(rho), np.full_like(rho, 1e-12)
-        for ray, target, w in zip(rays, targets, weight, strict=True):
-            # u (z + rho t3) = x + rho t1 is linear in rho; divided by the depth ratio it is in pixels
-            _, ratio = ray.project(rho)
-            slope = (target * ray.towards[2] - ray.towards[:2]) / np.maximum(ratio, 1e-3)[..., None]
-            value = (ray.infinite[..., :2] - target * ray.infinite[..., 2:]) / np.maximum(
-                ratio, 1e-3
-            )[..., None]
-            numerator += w * (slope * value).sum(-1)
-            information += w * (slope**2).sum(-1)
-        rho = np.maximum(numerator / information, 0)
-        residual = np.stack([
-            np.linalg.norm(ray.project(rho)[0] - target, axis=-1)
-            for ray, target in zip(rays, targets, strict=True)
-        ])
-        weight = valid / (1 + (residual / scale) ** 2) ** 2
-    residual = np.where(valid, residual, np.nan)
-    return StaticFit(rho, information, residual)
+    # u (z + rho t3) = x + rho t1 is linear in rho; divided by the depth ratio, in pixels
+    slope = target * epipolar.towards[:, 2:] - epipolar.towards[:, :2]
+    value = epipolar.infinite[:, :2] - target * epipolar.infinite[:, 2:]
+    slope2, both = slope.square().sum(1), (slope * value).sum(1)
+    rho = torch.zeros(flows.size)
+    residual = None
+    for reach, width in [(1, None), (2, 16), (4, 8), (8, 4), (99, 2), (99, 1), (99, 1)]:
+        weight = valid * (span <= max(reach, int(span.min())))[:, None, None]
+        if width is not None:
+            weight = weight / (1 + (residual / (width * noise)) ** 2) ** 2
+        ratio = (epipolar.infinite[:, 2] + rho * epipolar.towards[:, 2]).clamp_min(1e-3)
+        weight = weight / ratio.square()
+        information = (weight * slope2).sum(0).clamp_min(1e-12)
+        rho = ((weight * both).sum(0) / information).clamp_min(0)
+        residual = (epipolar.project(rho)[0] - target).square().sum(1).sqrt()
+    residual = residual.masked_fill(valid == 0, torch.nan)
+    return StillFit(rho, information.rsqrt(), residual, others)
