@@ -134,18 +134,19 @@ class Shot:
         directions = directions.reshape(-1, 3)
         geometry = self.world.geometry(self.time)
         hits = geometry.mesh.cast(origin.expand_as(directions), directions)
-        light = self._shade(geometry, hits, directions)
+        light = self._shade(geometry, hits, origin, directions)
         light = light.view(height, samples, width, samples, 3).mean((1, 3))
         return encoded(light)
 
-    def _shade(self, geometry: Geometry, hits: Hits, directions: Tensor) -> Tensor:
+    def _shade(self, geometry: Geometry, hits: Hits, origin: Tensor, directions: Tensor) -> Tensor:
         """Linear light [N, 3] that rays bring back: Lambert's law under sun and sky."""
         surface, sky = self.world.surface, self.world.sky
         light = torch.tensor(sky.color).repeat(len(directions), 1)
         seen = (hits.face >= 0).nonzero()[:, 0]
         hits = Hits(hits.face[seen], hits.distance[seen], hits.barycentric[seen])
         normal = normalize(hits.interpolate(geometry.normals), dim=-1)
-        facing = (normal * directions[seen]).sum(-1, keepdim=True)
+        way = directions[seen]
+        facing = (normal * way).sum(-1, keepdim=True)
         normal = torch.where(facing > 0, -normal, normal)  # sheets have two sides
 
         rest = hits.interpolate(surface.rest)
@@ -159,7 +160,7 @@ class Shot:
         toward_sun = normalize(torch.tensor(sky.toward_sun), dim=0)
         lambert = (normal @ toward_sun).clamp(min=0)
         lit = (lambert > 0).nonzero()[:, 0]
-        place = hits.interpolate(geometry.corners).float()[lit] + LIFT * normal[lit]
+        place = origin + hits.distance[lit, None] * way[lit] + LIFT * normal[lit]
         lambert[lit] *= (~geometry.mesh.occluded(place, toward_sun.expand_as(place))).float()
         glow = sky.ambient * (0.75 + 0.25 * normal[:, 2])
         light[seen] = albedo * (sky.sun * lambert + glow)[:, None]

@@ -40,12 +40,10 @@ class Geometry:
     """All triangles of a world at one time.
 
     Attributes:
-        corners: positions of the triangles' corners, float64 [F, 3, 3].
-        normals: unit normals at the corners, float32 [F, 3, 3].
-        mesh: the same triangles, ready for rays.
+        normals: unit normals at the triangles' corners, float32 [F, 3, 3].
+        mesh: the triangles, ready for rays.
     """
 
-    corners: Tensor
     normals: Tensor
     mesh: TriangleMesh
 
@@ -185,7 +183,7 @@ class World:
             surface.smooth[:, None, None], at_vertex[surface.faces], normal[:, None]
         )
         normals = torch.nn.functional.normalize(normals.float(), dim=-1, eps=1e-20)
-        return Geometry(corners, normals, TriangleMesh(vertices.float(), surface.faces))
+        return Geometry(normals, TriangleMesh(vertices.float(), surface.faces))
 
     def film(
         self, cameras: Camera | Sequence[Camera], times: Sequence[float] | None = None, **options
