@@ -1,5 +1,4 @@
-"""Pictures on disk as tensors: colour, alpha, masks, label maps; and any layer of a frame on
-another pixel grid."""
+"""Picture files as tensors: colour, alpha, masks, maps of ids."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from .files import BadInput, existing, replacing
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-INDICES = ("label", "instance", "part")  # layers of ids: never averaged
 
 
 def natural(path: str | Path) -> list:
@@ -22,8 +20,7 @@ def natural(path: str | Path) -> list:
 
 
 def image_files(folder: str | Path) -> list[Path]:
-    """Image files directly in ``folder`` (none when it is no folder), in natural order of their
-    names."""
+    """Image files directly in ``folder`` in natural order; none when it is no folder."""
     folder = Path(folder)
     if not folder.is_dir():
         return []
@@ -77,8 +74,7 @@ def _pixels(path: str | Path, mode: str | None) -> np.ndarray:
 def read_image(
     path: str | Path, background: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> Tensor:
-    """Colour [H, W, 3] float32 in 0..1, as stored; transparent pixels show ``background``. EXIF is
-    not applied."""
+    """Colour [H, W, 3] in 0..1 as stored (no EXIF); transparent pixels show ``background``."""
     if not has_alpha(path):
         return torch.from_numpy(_pixels(path, "RGB").astype(np.float32) / 255)
     rgba = _pixels(path, "RGBA").astype(np.float32) / 255
@@ -92,8 +88,7 @@ def read_alpha(path: str | Path) -> Tensor:
 
 
 def read_indices(path: str | Path, ignore: int | None = 255) -> Tensor:
-    """Ids [H, W] int64 of a palette or grey image; ``ignore`` becomes -1. BadInput for a colour
-    image."""
+    """Ids [H, W] int64 of a palette or grey image, ``ignore`` as -1; BadInput for colour."""
     ids = _pixels(path, None)
     if ids.ndim != 2:
         raise BadInput(
@@ -123,31 +118,3 @@ def write_image(path: str | Path, pixels: np.ndarray) -> None:
         Image.fromarray(np.ascontiguousarray(pixels)).save(
             temporary, format="PNG", compress_level=4
         )
-
-
-def resample(layer: str, value: Tensor, width: int, height: int) -> Tensor:
-    """``value`` of a frame's ``layer`` on a grid of ``width`` x ``height`` that covers the same
-    image.
-
-    Colour, alpha and flow are averaged over areas (flow vectors scale along), masks by majority;
-    ids and depth are taken at pixel centres; feature maps stay as they are, since their cells
-    always cover the whole image.
-    """
-    if layer == "features" or value.shape[:2] == (height, width):
-        return value
-    if layer in INDICES or layer == "depth":
-        rows = ((torch.arange(height) + 0.5) * value.shape[0] / height).long()
-        columns = ((torch.arange(width) + 0.5) * value.shape[1] / width).long()
-        return value[rows][:, columns]
-    import cv2
-
-    shrinks = width <= value.shape[1] and height <= value.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = torch.from_numpy(
-        cv2.resize(value.float().numpy(), (width, height), interpolation=how)
-    )
-    if layer == "mask":
-        return resized > 0.5
-    if layer.startswith("flow"):
-        resized *= torch.tensor([width / value.shape[1], height / value.shape[0]])
-    return resized

@@ -1,11 +1,11 @@
-"""Scenes as folders of plain files: ``scene.json``, a PNG or npz per layer and frame, points and
-tracks as npz.
+"""Scenes as folders of plain files: ``scene.json`` and a PNG or npz per layer and frame.
 
 ``scene.json`` alone, a *record*, says what a run used: cameras, times and splits, without pictures.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -19,12 +19,15 @@ import torch
 from torch import Tensor
 
 from .camera import Camera
-from .files import BadInput, inside, read_json, read_npz, replacing, write_json
-from .images import INDICES, read_image, read_indices, write_image
+from .files import BadInput, inside, read_json, read_npz, write_json
+from .layers import read_layer, suffix, write_layer, write_npz
 from .scene import Frame, PointCloud, Scene, Tracks
 
 KIND, VERSION = "semaflow scene", 1
-PICTURES = ("image", "alpha", "mask", *INDICES)  # layers kept as PNG, the others as npz
+POINTS = {"positions": "P3", "colors": "P3"}
+TRACKS = {"positions": "NT3", "visible": "NT", "times": "T"} | dict.fromkeys(
+    ("label", "instance", "part"), "N"
+)
 PLAIN = ("name", "label_names", "part_names", "frame_rate", "notes", "posed", "estimated")
 COLORS = ("up", "background")
 
@@ -39,9 +42,7 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
     Raises BadInput: the folder holds anything but a saved scene, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not (
-        is_saved(folder) or (folder.is_dir() and not any(folder.iterdir()))
-    ):
+    if folder.exists() and not (folder.is_dir() and all(map(_ours, folder.iterdir()))):
         raise BadInput(f"{folder}: holds other files; save the scene to a new folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -50,11 +51,27 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
         raise BadInput(f"{folder}: could not be written ({error.strerror})") from error
     try:
         _write(scene, temporary / "new")
-        if folder.exists():
-            folder.rename(temporary / "old")
-        (temporary / "new").rename(folder)
+        _swap(temporary / "new", folder, temporary / "old")
+    except OSError as error:
+        raise BadInput(f"{folder}: could not be written ({error.strerror})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _ours(entry: Path) -> bool:
+    return entry.name in ("scene.json", "points.npz", "tracks.npz", *Frame.LAYERS)
+
+
+def _swap(new: Path, folder: Path, old: Path) -> None:
+    """Put ``new`` in the place of ``folder``; on any error ``folder`` is what it was."""
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
 
 
 def load_scene(folder: str | Path) -> Scene:
@@ -68,36 +85,21 @@ def load_scene(folder: str | Path) -> Scene:
     head, rows = _checked(record, source)
     frames = []
     for row in rows:
-        layers = {
-            layer: _reader(folder, layer, row["name"], source) for layer in row.get("layers", [])
-        }
+        layers = {layer: _reader(folder, layer, row["name"], source) for layer in row["layers"]}
         if "image" not in layers:
             raise BadInput(
                 f"{source}: frame {row['name']}: holds no image (a run's record is no scene)"
             )
         frames.append(Frame(row["name"], row["camera"], row["time"], **layers))
-    points = _dataclass(PointCloud, folder / "points.npz") if record.get("points") else None
-    tracks = _dataclass(Tracks, folder / "tracks.npz") if record.get("tracks") else None
+    points = _dataclass(PointCloud, folder / "points.npz", POINTS) if record.get("points") else None
+    tracks = _dataclass(Tracks, folder / "tracks.npz", TRACKS) if record.get("tracks") else None
     return Scene(
         frames=frames, points=points, tracks=tracks, source=folder, format="semaflow", **head
     )
 
 
-def is_saved(folder: str | Path) -> bool:
-    """Whether ``folder`` holds a saved scene (or a record)."""
-    path = Path(folder) / "scene.json"
-    if not path.is_file():
-        return False
-    try:
-        record = read_json(path)
-    except BadInput:
-        return False
-    return isinstance(record, dict) and record.get("kind") == KIND
-
-
 def scene_record(scene: Scene) -> dict:
-    """Names, cameras, times and splits of a scene as plain values for JSON; see
-    :func:`apply_record`."""
+    """Names, cameras, times and splits as values for JSON; see :func:`apply_record`."""
     return {
         "kind": KIND,
         "version": VERSION,
@@ -120,8 +122,7 @@ def scene_record(scene: Scene) -> dict:
 
 
 def apply_record(scene: Scene, record: dict) -> Scene:
-    """``scene`` with the cameras, times and splits of ``record``; frames that the record does not
-    name are left out.
+    """``scene`` with the frames, cameras, times and splits that ``record`` names.
 
     Raises BadInput: a damaged record, one from a newer version, a frame that ``scene`` does not
     have or has in another size.
@@ -174,6 +175,9 @@ def _checked(record, source: str | Path) -> tuple[dict, list[dict]]:
     rows = [_row(row, f"{source}: frames[{index}]") for index, row in enumerate(record["frames"])]
     if len({row["name"] for row in rows}) < len(rows):
         raise BadInput(f"{source}: frames: two have the same name")
+    for key in COLORS:
+        if len(record[key]) != 3 or not all(isinstance(x, (int, float)) for x in record[key]):
+            raise BadInput(f"{source}: {key}: expected three numbers, got {record[key]!r}")
     for key in ("train", "test"):
         if not all(isinstance(index, int) and 0 <= index < len(rows) for index in record[key]):
             raise BadInput(f"{source}: {key}: expected frame numbers below {len(rows)}")
@@ -185,14 +189,17 @@ def _row(row, source: str) -> dict:
     if not isinstance(row, dict) or not isinstance(row.get("name"), str):
         raise BadInput(f"{source}: name: missing")
     source = f"{source} ({row['name']})"
-    for key in ("time", "width", "height"):
-        if isinstance(row.get(key), bool) or not isinstance(row.get(key), (int, float)):
-            raise BadInput(f"{source}: {key}: expected a number, got {row.get(key)!r}")
+    for key, kind in (("time", float), ("width", int), ("height", int)):
+        value = row.get(key)
+        if type(value) not in (int, kind) or not math.isfinite(value):
+            raise BadInput(f"{source}: {key}: expected a number, got {value!r}")
+    if not isinstance(row.setdefault("layers", []), list):
+        raise BadInput(f"{source}: layers: expected a list of names")
     try:
         K, viewmat = np.array(row["K"], np.float64), np.array(row["viewmat"], np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{source}: expected K 3x3 and viewmat 4x4") from error
-    camera = Camera.checked(K, viewmat, int(row["width"]), int(row["height"]), source)
+    camera = Camera.checked(K, viewmat, row["width"], row["height"], source)
     return {**row, "camera": camera}
 
 
@@ -203,72 +210,42 @@ def _write(scene: Scene, folder: Path) -> None:
             raise BadInput(f"{scene.name}: frame name {frame.name!r} cannot name a file")
         row["layers"] = [layer for layer in Frame.LAYERS if frame.has(layer)]
         for layer in row["layers"]:
-            path = folder / layer / f"{frame.name}{_suffix(layer)}"
-            _write_layer(path, layer, getattr(frame, layer))
+            path = folder / layer / f"{frame.name}{suffix(layer)}"
+            write_layer(path, layer, getattr(frame, layer))
     for name in ("points", "tracks"):
         value = getattr(scene, name)
         record[name] = value is not None
         if value is not None:
             arrays = {item.name: getattr(value, item.name) for item in fields(value)}
-            _write_npz(
+            write_npz(
                 folder / f"{name}.npz",
                 {key: array for key, array in arrays.items() if array is not None},
             )
     write_json(folder / "scene.json", record)
 
 
-def _suffix(layer: str) -> str:
-    return ".png" if layer in PICTURES else ".npz"
-
-
-def _write_layer(path: Path, layer: str, value: Tensor) -> None:
-    array = value.detach().cpu().numpy()
-    if layer in INDICES:
-        if array.min() < -1 or array.max() > 65534:
-            raise BadInput(
-                f"{path}: {layer}: expected ids in -1..65534, got {array.min()}..{array.max()}"
-            )
-        write_image(path, (array + 1).astype(np.uint16))
-    elif layer in PICTURES:
-        write_image(path, (array.astype(np.float32).clip(0, 1) * 255 + 0.5).astype(np.uint8))
-    else:
-        _write_npz(path, {layer: torch.from_numpy(array).half() if layer == "features" else value})
-
-
-def _write_npz(path: Path, tensors: dict[str, Tensor]) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(
-            file, **{name: np.asarray(tensor.detach().cpu()) for name, tensor in tensors.items()}
-        )
-
-
 def _reader(folder: Path, layer: str, name: str, source: Path) -> Callable[[], Tensor]:
     if layer not in Frame.LAYERS:
         raise BadInput(f"{source}: frame {name}: unknown layer {layer!r}")
-    path = inside(folder, f"{layer}/{name}{_suffix(layer)}", source, f"frame {name}")
-    return partial(_read_layer, path, layer)
+    path = inside(folder, f"{layer}/{name}{suffix(layer)}", source, f"frame {name}")
+    return partial(read_layer, path, layer)
 
 
-def _read_layer(path: Path, layer: str) -> Tensor:
-    if layer in INDICES:
-        return read_indices(path, ignore=None) - 1
-    if layer == "image":
-        return read_image(path)
-    if layer in PICTURES:
-        levels = read_indices(path, ignore=None)
-        return levels > 127 if layer == "mask" else levels.float() / 255
+def _dataclass(kind: type, path: Path, shapes: dict[str, str]):
+    """A dataclass of tensors from the npz file of its fields; ``shapes`` as in "NT3", a letter for
+    any length, the same one wherever it stands."""
     arrays = read_npz(path)
-    if layer not in arrays:
-        raise BadInput(f"{path}: expected an array {layer}, got {', '.join(arrays) or 'none'}")
-    return torch.from_numpy(arrays[layer].astype(np.float32))
-
-
-def _dataclass(kind: type, path: Path):
-    """A :class:`PointCloud` or :class:`Tracks` from the npz file of its fields."""
-    arrays = read_npz(path)
-    needed = [item.name for item in fields(kind) if item.name not in ("times",) or kind is Tracks]
-    if missing := [name for name in needed if name not in arrays]:
-        raise BadInput(f"{path}: {missing[0]}: missing")
+    lengths: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise BadInput(f"{path}: {name}: missing")
+        given = arrays[name].shape
+        expected = [
+            int(mark) if mark.isdigit() else lengths.setdefault(mark, length)
+            for mark, length in zip(shape, given, strict=False)
+        ]
+        if len(given) != len(shape) or list(given) != expected:
+            raise BadInput(f"{path}: {name}: expected shape {list(shape)}, got {list(given)}")
     known = {item.name for item in fields(kind)}
     return kind(
         **{name: torch.from_numpy(array) for name, array in arrays.items() if name in known}

@@ -4,6 +4,7 @@ A reader is a module with three things, entered in ``READERS``:
 
     FORMAT = "name"                      what ``--format`` calls it
     def detect(path) -> bool             a cheap look: is this path mine?
+    DEFAULTS = {"holdout": 0}            other defaults for the shared options, where needed
     def read(path, ...) -> Scene         frames at their stored size; keyword arguments are the
     format's options
 
@@ -87,6 +88,7 @@ def load(path: str | Path, format: str | None = None, **options) -> Scene:
         raise BadInput(f"{path}: no such file or folder")
     reader = READERS[format or detect(path)]
     options = {name: value for name, value in options.items() if value is not None}
+    options = {**getattr(reader, "DEFAULTS", {}), **options}
 
     own = _names(reader.read)
     steps = {step: _names(step) - own for step in (trimmed, resized)}

@@ -1,5 +1,4 @@
-"""COLMAP models, text and binary: ``cameras``, ``images`` and ``points3D`` with the images in a
-folder beside.
+"""COLMAP models, text and binary, with the images in a folder beside.
 
 The formats are described in COLMAP's documentation ("Output Format") and its camera models in its
 source file ``sensor/models.h``. COLMAP's axes and pixel centres are ours.
@@ -19,10 +18,10 @@ from ..files import BadInput, existing, inside
 from ..images import image_files, natural
 from ..scene import PointCloud, Scene
 from .lens import Lens
-from .views import View, beside, frames_of, intrinsics, normalized, upward
+from .views import View, frames_of, intrinsics, mask_layers, normalized, upward
 
 FORMAT = "colmap"
-PLACES = (".", "sparse/0", "sparse", "colmap/sparse/0", "model")
+PLACES = (".", "sparse/0", "sparse", "colmap/sparse/0")
 
 # name: (number in binary files, parameters; f or fx fy first, then cx cy, then distortion)
 MODELS = {
@@ -82,8 +81,7 @@ def read(path: Path, images: str | None = None) -> Scene:
     times = normalized([float(order.get(view.name, place)) for place, view in enumerate(views)])
     for view, time in zip(views, times, strict=True):
         view.time = time
-        mask = beside(view.image, folder.parent / "masks")
-        view.layers = {"mask": mask} if mask else {}
+        view.layers = mask_layers(view.image, folder.parent / "masks")
         view.name = Path(view.name).with_suffix("").as_posix().replace("/", "_")
     frames = frames_of(views, path)
     missing = len(image_files(folder)) - len(frames)
@@ -112,8 +110,7 @@ def _image_folder(path: Path, model: Path, images: str | None) -> Path:
 
 
 def read_views(model: Path) -> list[View]:
-    """Names, cameras and lenses of a model's images, in natural order of the names; ``image`` is
-    still unset."""
+    """Names, cameras and lenses of a model's images in natural order; ``image`` is still unset."""
     binary = (model / "images.bin").is_file() and (model / "cameras.bin").is_file()
     suffix = ".bin" if binary else ".txt"
     source = model / f"images{suffix}"
@@ -170,8 +167,7 @@ def _rotation(quat: np.ndarray) -> np.ndarray:
 def pinhole_and_lens(
     model: str, parameters: list[float], source: str
 ) -> tuple[np.ndarray, Lens | None]:
-    """Intrinsics [3, 3] and lens of a COLMAP camera model; BadInput for a model that OpenCV cannot
-    straighten."""
+    """K [3, 3] and lens of a COLMAP camera; BadInput for a lens that OpenCV cannot straighten."""
     if model not in MODELS or model in NO_OPENCV:
         known = ", ".join(name for name in MODELS if name not in NO_OPENCV)
         raise BadInput(

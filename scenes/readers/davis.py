@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..files import BadInput
-from ..images import image_files, is_palette
+from ..images import image_files
 from ..scene import Scene
 from .folder import frame_folder, scene_of, views_of
-from .views import beside
+from .views import mask_layers
 
 FORMAT = "davis"
 MASKS = ("masks", "Annotations", "annotations")
@@ -38,8 +38,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path, cameras: str | None = None, frame_rate: float = 24.0) -> Scene:
-    """Frames with a ``mask`` of all objects, and with ``instance`` ids where masks are palettes (0
-    is background).
+    """Frames with a ``mask`` of all objects; palettes give ``instance`` ids too (0: background).
 
     ``cameras``: a COLMAP model's folder, ``transforms.json`` or npz (see :mod:`.given`). Frames
     without a mask file are kept without one.
@@ -49,10 +48,7 @@ def read(path: Path, cameras: str | None = None, frame_rate: float = 24.0) -> Sc
         raise BadInput(f"{path}: expected a folder of frames and one of masks ({', '.join(MASKS)})")
     views = views_of(frames)
     for view in views:
-        if mask := beside(view.image, masks):
-            view.layers["mask"] = mask
-            if is_palette(mask):
-                view.layers["instance"] = mask
+        view.layers = mask_layers(view.image, masks)
     if not any(view.layers for view in views):
         raise BadInput(f"{masks}: no mask has the name of a frame ({views[0].image.stem}.png)")
     return scene_of(path, views, cameras, frame_rate)

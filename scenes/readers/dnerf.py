@@ -1,5 +1,4 @@
-"""D-NeRF's synthetic scenes: ``transforms_{train,val,test}.json`` with ``time``, images with
-transparency.
+"""D-NeRF's synthetic scenes: ``transforms_{train,val,test}.json`` with ``time``, RGBA images.
 
 Pumarola et al., D-NeRF, CVPR 2021. Axes are OpenGL's.
 """

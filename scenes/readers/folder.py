@@ -45,6 +45,8 @@ def views_of(folder: Path) -> list[View]:
 
 def scene_of(path: Path, views: list[View], cameras: str | None, frame_rate: float) -> Scene:
     """A scene of a video's ``views``, posed by the user's ``cameras`` where given."""
+    if isinstance(frame_rate, bool) or not isinstance(frame_rate, (int, float)) or frame_rate <= 0:
+        raise BadInput(f"frame_rate: expected a positive number, got {frame_rate!r}")
     views, points, notes = with_cameras(views, cameras)
     frames = frames_of(views, path)
     return Scene(
@@ -62,8 +64,7 @@ def scene_of(path: Path, views: list[View], cameras: str | None, frame_rate: flo
 def with_cameras(
     views: list[View], cameras: str | None
 ) -> tuple[list[View], PointCloud | None, list[str]]:
-    """The ``views`` that the user's ``cameras`` pose, the points that came along, and what to
-    tell."""
+    """The ``views`` that the user's ``cameras`` pose, the points with them, and what to tell."""
     if cameras is None or not views:
         return views, None, []
     size = views[0].size or image_size(views[0].image)

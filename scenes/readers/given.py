@@ -1,5 +1,4 @@
-"""Cameras that the user brings for a video or a folder of frames: COLMAP, ``transforms.json``, or
-npz."""
+"""The user's own cameras for a video or a folder of frames: COLMAP, ``transforms.json``, npz."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ from .views import View, from_pose
 def cameras_for(
     names: list[str], size: tuple[int, int], path: str | Path
 ) -> tuple[list[tuple[Camera, Lens | None] | None], PointCloud | None]:
-    """Camera and lens for each of a video's frames, None where there is none, and the points that
-    came along.
+    """Camera and lens for each frame, None where there is none, and the points with them.
 
     Cameras belong to frames by file name (without its ending) where the names are known, otherwise
     in order, and then there must be as many cameras as frames.
@@ -47,7 +45,7 @@ def cameras_for(
     else:
         raise BadInput(f"{path}: no such file or folder")
 
-    # Some names in common prove nothing: one video's frames may be counted from 0 here, from 1 there.
+    # Some names in common prove nothing: one video's frames may be counted from 0 or from 1.
     if named and (set(named) <= set(names) or set(names) <= set(named)):
         by_name = dict(zip(named, cameras, strict=True))
         return [by_name.get(name) for name in names], points

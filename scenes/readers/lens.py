@@ -1,5 +1,4 @@
-"""Lens distortion: pictures are straightened when they are read, so that everything after is a
-pinhole."""
+"""Lens distortion: pictures are straightened when read, so that all that follows is a pinhole."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ..camera import Camera
 from ..files import BadInput
-from ..images import INDICES
+from ..layers import INDICES
 
 HALF = np.array(
     [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
@@ -34,8 +33,7 @@ class Lens:
 
     @classmethod
     def checked(cls, coefficients, source: str, fisheye: bool = False) -> Lens | None:
-        """A lens from numbers of a user's file; None where all are zero. BadInput naming
-        ``source``."""
+        """A lens from a user's numbers, None where all are zero; BadInput naming ``source``."""
         try:
             numbers = tuple(float(value) for value in coefficients)
         except (TypeError, ValueError) as error:
@@ -48,13 +46,11 @@ class Lens:
         return cls(numbers, fisheye) if fisheye or any(numbers) else None
 
     def straightened(self, camera: Camera) -> Camera:
-        """The pinhole whose image, as large as ``camera``'s, shows only what the distorted image
-        shows."""
+        """The pinhole of the same image size that sees only what the distorted image shows."""
         return replace(camera, K=_maps(self, _key(camera))[1])
 
     def straighten(self, layer: str, value: Tensor, camera: Camera) -> Tensor:
-        """A layer seen through the lens by ``camera`` as the pinhole of :meth:`straightened` would
-        see it."""
+        """What ``camera`` saw through the lens, as the pinhole of :meth:`straightened` sees it."""
         import cv2
 
         x, y = _maps(self, _key(camera))[0]
@@ -73,8 +69,7 @@ def _key(camera: Camera) -> tuple:
 
 @functools.lru_cache(maxsize=4)  # the frames of a video share one camera
 def _maps(lens: Lens, key: tuple) -> tuple[tuple[np.ndarray, np.ndarray], Tensor]:
-    """Where each straight pixel is found in the distorted image, and the pinhole's intrinsics [3,
-    3]."""
+    """Where each straight pixel is found in the distorted image, and the pinhole's K [3, 3]."""
     import cv2
 
     numbers, width, height = key

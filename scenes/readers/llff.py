@@ -1,9 +1,8 @@
-"""LLFF captures: ``poses_bounds.npy`` with images, and the NVIDIA Dynamic Scenes cut that builds on
-it.
+"""LLFF captures: ``poses_bounds.npy``; also cuts of NVIDIA Dynamic Scenes that build on it.
 
 A row holds camera-to-world [3, 5] (columns down, right, back, position, and height, width, focal of
 the original image), then near and far. Mildenhall et al., LLFF, SIGGRAPH 2019; Yoon et al., CVPR
-2020; Gao et al., DynNeRF, 2021.
+2020.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ..files import BadInput, read_npz
 from ..images import image_files, read_indices
 from ..scene import Scene
 from .folder import frame_folder
-from .views import View, beside, frames_of, from_pose, in_order, intrinsics, upward
+from .views import View, beside, frames_of, from_pose, in_order, intrinsics, mask_layers, upward
 
 FORMAT = "llff"
 
@@ -38,9 +37,9 @@ def read(path: Path, images: str | None = None, label_names: list[str] | None = 
 
     Beside the images may lie ``masks/NAME.png`` (layer mask) and ``labels/NAME.png`` (ids, 255
     unlabelled: layers label, and mask where the id is not 0), ``flow.npz`` (``fwd``, ``bwd`` [T-1,
-    H, W, 2]: flow layers) and ``gt_view0``, ``gt_view0_labels``: what the first camera saw at each
-    time, from which come the test frames (the first picture is the first training frame and left
-    out).
+    H, W, 2]: flow layers) and ``gt_view0``, with ``gt_view0_masks`` and ``gt_view0_labels``: what
+    the first camera saw at each time. From it come the test frames (the first picture is the first
+    training frame and left out). Monocular disparity is not read: without a scale it is no depth.
     """
     folder = path / images if images else frame_folder(path)
     files = image_files(folder) if folder else []
@@ -67,7 +66,7 @@ def read(path: Path, images: str | None = None, label_names: list[str] | None = 
             file,
             cameras[0],
             time,
-            layers=_layers(file, None, path / "gt_view0_labels"),
+            layers=_layers(file, path / "gt_view0_masks", path / "gt_view0_labels"),
         )
         for file, time in list(zip(second, times, strict=False))[1:]
     ]
@@ -101,19 +100,14 @@ def _cameras(source: Path) -> list[Camera]:
     return cameras
 
 
-def _layers(image: Path, masks: Path | None, labels: Path) -> dict:
-    layers = {}
-    if label := beside(image, labels):
-        layers["label"] = label
-        layers["mask"] = partial(_labelled, label)
-    if masks and (mask := beside(image, masks)):
-        layers["mask"] = mask
-    return layers
+def _layers(image: Path, masks: Path, labels: Path) -> dict:
+    label = beside(image, labels)
+    layers = {"label": label, "mask": partial(_labelled, label)} if label else {}
+    return {**layers, **mask_layers(image, masks)}
 
 
 def _labelled(path: Path) -> Tensor:
-    """Anything but background; what carries no label lies on an object's edge or is a part of
-    it."""
+    """Anything but background: what carries no label is an object's edge or part of it."""
     return read_indices(path) != 0
 
 

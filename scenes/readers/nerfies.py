@@ -15,7 +15,7 @@ from ..camera import Camera
 from ..files import BadInput, existing, inside, read_json, read_npz
 from ..scene import PointCloud, Scene
 from .lens import Lens
-from .views import View, frames_of, intrinsics, normalized, numbers, upward
+from .views import View, frames_of, intrinsics, normalized, numbers, pixel_count, upward
 
 FORMAT = "nerfies"
 RESOLUTIONS = ("2x", "1x", "4x", "8x", "16x")  # 2x is what HyperNeRF's evaluation uses
@@ -124,7 +124,7 @@ def _camera(source: Path, center: np.ndarray, scale: float) -> tuple[Camera, Len
         return numbers(value, shape, source, name)
 
     focal, aspect = field("focal_length", ()), field("pixel_aspect_ratio", (), 1.0)
-    width, height = field("image_size", (2,))
+    width, height = (pixel_count(side, source, "image_size") for side in field("image_size", (2,)))
     rotation = field("orientation", (3, 3))
     viewmat = np.eye(4)
     viewmat[:3, :3] = rotation
@@ -134,7 +134,7 @@ def _camera(source: Path, center: np.ndarray, scale: float) -> tuple[Camera, Len
     k1, k2, k3 = field("radial_distortion", (3,), [0.0] * 3)
     older = "tangential" if "tangential" in head else "tangential_distortion"
     p1, p2 = field(older, (2,), [0.0] * 2)
-    camera = Camera.checked(K, viewmat, int(width), int(height), str(source))
+    camera = Camera.checked(K, viewmat, width, height, str(source))
     return camera, Lens.checked((k1, k2, p1, p2, k3), str(source))
 
 

@@ -1,5 +1,4 @@
-"""NR-NeRF's ``precomputed.json``: camera-to-world [3, 5] per frame with OpenGL axes, beside
-``images``.
+"""NR-NeRF's ``precomputed.json``: camera-to-world [3, 5] per frame, OpenGL axes.
 
 Tretschk et al., Non-Rigid Neural Radiance Fields, ICCV 2021.
 """
@@ -24,8 +23,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path) -> Scene:
-    """Frames in order of their file names; ``i_test``, a number or a list, says which are test
-    frames.
+    """Frames in order of their file names; ``i_test``, number or list, are the test frames.
 
     A pose's fifth column is height, width and focal of the stored image.
     """

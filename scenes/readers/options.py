@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..files import BadInput
-from ..images import resample
+from ..layers import resample
 from ..scene import Frame, Scene, Tracks
 
 HOLDOUT = 8  # every 8th frame is a test frame where a data set has none of its own
@@ -27,8 +27,7 @@ def chosen(
     every: int = 1,
     max_frames: int | None = None,
 ) -> list[int]:
-    """Which of ``count`` frames to take: from ``start`` up to, without, ``end``, every
-    ``every``-th.
+    """Which of ``count`` frames to take: every ``every``-th from ``start`` to before ``end``.
 
     Where more than ``max_frames`` remain, the step grows until they fit. Raises BadInput where none
     is left.
@@ -48,8 +47,7 @@ def chosen(
 def target_size(
     width: int, height: int, max_width: int | None, scale: float | None
 ) -> tuple[int, int]:
-    """Width and height after shrinking by ``scale`` (at most 1) and then to at most
-    ``max_width``."""
+    """Width and height shrunk by ``scale`` (at most 1) and then to at most ``max_width``."""
     factor = 1.0
     if scale is not None:
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
@@ -140,8 +138,7 @@ def trimmed(
 
 
 def _cut_flow(scene: Scene, frames: dict[int, Frame], trained: list[int]) -> None:
-    """Flow leads to the next frame of the video: without that frame in training it leads
-    nowhere."""
+    """Drop flow to and from frames that do not train: flow leads to the video's next frame."""
     order = scene.train
     neighbours = set(zip(trained, trained[1:], strict=False))
     for before, after in zip(order, order[1:], strict=False):

@@ -1,5 +1,4 @@
-"""Fixed calibrated cameras, as in the CMU Panoptic cuts of Dynamic 3D Gaussians: ``cameras.json``,
-``ims``, ``seg``.
+"""Fixed calibrated cameras: ``cameras.json``, ``ims``, ``seg``, as cut from CMU Panoptic.
 
 Luiten et al., Dynamic 3D Gaussians, 3DV 2024. One training camera per time makes a moving monocular
 camera of the set.
@@ -13,7 +12,7 @@ from ..camera import Camera
 from ..files import BadInput, inside, read_json
 from ..images import image_files
 from ..scene import Scene
-from .views import View, beside, frames_of, numbers, upward
+from .views import View, beside, frames_of, numbers, pixel_count, upward
 
 FORMAT = "panoptic"
 
@@ -23,8 +22,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path) -> Scene:
-    """Training frames by the list ``monocular_train``; test frames: every time of each of
-    ``test_cameras``.
+    """Training frames: the list ``monocular_train``; test frames: all of ``test_cameras``.
 
     ``cameras`` maps names to ``K`` [3, 3], ``w2c`` [4, 4] with OpenCV axes, ``width`` and
     ``height``; images are ``ims/CAMERA/TIME.jpg``, masks ``seg/CAMERA/TIME.png`` where a camera has
@@ -69,7 +67,7 @@ def read(path: Path) -> Scene:
         frames,
         train=list(range(len(training))),
         test=list(range(len(training), len(frames))),
-        frame_rate=float(head.get("fps", 30)),
+        frame_rate=float(numbers(head.get("fps", 30), (), source, "fps")),
         up=upward([frame.camera for frame in frames]),
     )
 
@@ -77,7 +75,7 @@ def read(path: Path) -> Scene:
 def _camera(entry, source: str) -> Camera:
     if not isinstance(entry, dict) or not {"K", "w2c", "width", "height"} <= set(entry):
         raise BadInput(f"{source}: expected K, w2c, width and height")
-    size = (int(numbers(entry[key], (), source, key)) for key in ("width", "height"))
+    size = (pixel_count(entry[key], source, key) for key in ("width", "height"))
     K, viewmat = (
         numbers(entry["K"], (3, 3), source, "K"),
         numbers(entry["w2c"], (4, 4), source, "w2c"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..scene import Scene
-from ..store import is_saved, load_scene
+from ..store import load_scene
 
 FORMAT = "semaflow"
+DEFAULTS = {"holdout": 0}  # a scene is loaded with the split that it was saved with
 
 
 def detect(path: Path) -> bool:
-    return is_saved(_folder(path))
+    folder = _folder(path)
+    # nerfies captures have a scene.json of their own, beside a dataset.json
+    return (folder / "scene.json").is_file() and not (folder / "dataset.json").is_file()
 
 
 def read(path: Path) -> Scene:

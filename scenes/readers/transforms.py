@@ -23,6 +23,7 @@ from .views import (
     in_order,
     intrinsics,
     numbers,
+    pixel_count,
     upward,
 )
 
@@ -54,7 +55,9 @@ def read(path: Path, background: str = "black") -> Scene:
     head = read_json(file)
     views = read_views(file)
     frames = frames_of(views, file, color)
-    tests = set(head.get("test_filenames") or [])
+    tests = head.get("test_filenames", [])
+    if not isinstance(tests, list):
+        raise BadInput(f"{file}: test_filenames: expected a list of paths")
     by_time = sorted(range(len(frames)), key=lambda index: frames[index].time)
     tested = [
         index
@@ -73,8 +76,7 @@ def read(path: Path, background: str = "black") -> Scene:
 
 
 def read_views(file: Path, prefix: str = "") -> list[View]:
-    """The views of a transforms file, in natural order of their paths; names begin with
-    ``prefix``."""
+    """The views of a transforms file in natural order; their names begin with ``prefix``."""
     head = read_json(file)
     if not isinstance(head, dict) or not isinstance(head.get("frames"), list) or not head["frames"]:
         raise BadInput(f"{file}: frames: expected a list of frames")
@@ -126,7 +128,11 @@ def _intrinsics(
     def number(name: str, default: float | None = None) -> float | None:
         return float(numbers(entry[name], (), source, name)) if name in entry else default
 
-    size = (int(number("w")), int(number("h"))) if {"w", "h"} <= set(entry) else image_size(image)
+    size = (
+        (pixel_count(entry["w"], source, "w"), pixel_count(entry["h"], source, "h"))
+        if {"w", "h"} <= set(entry)
+        else image_size(image)
+    )
     angle_x, angle_y = number("camera_angle_x"), number("camera_angle_y")
     fx = number("fl_x", angle_x and 0.5 * size[0] / math.tan(0.5 * angle_x))
     if fx is None:

@@ -28,8 +28,7 @@ def read(
     max_width: int = 960,
     scale: float | None = None,
 ) -> Scene:
-    """Frames of a video, named by their number in the file, at most 300 of them and 960 pixels wide
-    by default.
+    """Frames named by their number in the file, at most 300 and 960 pixels wide by default.
 
     ``cameras``: a COLMAP model's folder, ``transforms.json`` or npz (see :mod:`.given`), for all
     frames of the file or by name ("00000" is the first).

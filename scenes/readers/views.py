@@ -14,7 +14,15 @@ from torch import Tensor
 
 from ..camera import Camera
 from ..files import BadInput
-from ..images import has_alpha, image_size, read_alpha, read_image, read_indices, read_mask
+from ..images import (
+    has_alpha,
+    image_size,
+    is_palette,
+    read_alpha,
+    read_image,
+    read_indices,
+    read_mask,
+)
 from ..scene import Frame
 from .lens import Lens
 
@@ -57,8 +65,7 @@ def frames_of(
     source: str | Path,
     background: tuple[float, float, float] = BACKGROUNDS["black"],
 ) -> list[Frame]:
-    """Lazy frames of ``views``: straightened where a lens is known, cameras fitted to the stored
-    picture size.
+    """Lazy frames of ``views``, straightened, their cameras fitted to the stored picture size.
 
     Raises BadInput: a picture that is missing, no image or of another size than the others; two of
     one name; an image whose proportions are not its camera's.
@@ -113,8 +120,7 @@ def _straight(lens: Lens, layer: str, load: Callable[[], Tensor], camera: Camera
 
 
 def fitted(camera: Camera, size: tuple[int, int], source: str | Path) -> Camera:
-    """``camera`` for pictures stored at another ``size`` (width, height) of the same
-    proportions."""
+    """``camera`` for pictures stored at another ``size`` of the same proportions."""
     if (camera.width, camera.height) == size:
         return camera
     across, down = size[0] / camera.width, size[1] / camera.height
@@ -135,8 +141,7 @@ def placeholder(width: int, height: int) -> Camera:
 
 
 def numbers(value, shape: tuple[int, ...], source: str | Path, name: str) -> np.ndarray:
-    """``value`` of a data file as float64 of ``shape``; BadInput names ``source`` and the field
-    ``name``."""
+    """``value`` as float64 of ``shape``; BadInput names ``source`` and the field ``name``."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -146,14 +151,21 @@ def numbers(value, shape: tuple[int, ...], source: str | Path, name: str) -> np.
     return array
 
 
+def pixel_count(value, source: str | Path, name: str) -> int:
+    """``value`` as a width or height; BadInput names ``source`` and the field ``name``."""
+    count = numbers(value, (), source, name)
+    if not np.isfinite(count) or count < 1:
+        raise BadInput(f"{source}: {name}: expected a number of pixels, got {count:g}")
+    return round(float(count))
+
+
 def intrinsics(fx: float, fy: float, cx: float, cy: float, skew: float = 0.0) -> np.ndarray:
     """K [3, 3] in pixels."""
     return np.array([[fx, skew, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
 def from_pose(c2w: np.ndarray, axes: str, K, size: tuple[int, int], source: str) -> Camera:
-    """A checked camera from a camera-to-world pose [4, 4] whose camera axes are ``opencv`` or
-    ``opengl``."""
+    """A checked camera from camera-to-world [4, 4] with axes ``opencv`` or ``opengl``."""
     c2w = np.array(c2w, dtype=np.float64)
     if axes == "opengl":
         c2w[:3, 1:3] *= -1
@@ -196,3 +208,11 @@ def beside(image: Path, folder: Path, suffix: str = ".png") -> Path | None:
     """The file in ``folder`` that goes by the name of ``image``, or None."""
     file = folder / f"{image.stem}{suffix}"
     return file if file.is_file() else None
+
+
+def mask_layers(image: Path, folder: Path) -> dict[str, Path]:
+    """Layers in the mask file for ``image``: ``mask``, and ``instance`` where it is a palette."""
+    mask = beside(image, folder)
+    if mask is None:
+        return {}
+    return {"mask": mask, "instance": mask} if is_palette(mask) else {"mask": mask}
