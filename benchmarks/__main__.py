@@ -31,11 +31,12 @@ def main() -> None:
     for name in names:
         if name not in NAMES:
             parser.error(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
-    print(json.dumps(machine()), flush=True)
+    taken_on = machine()
+    print(json.dumps(taken_on), flush=True)
     for name in names:
         tables = importlib.import_module(f"benchmarks.{name}").run()
         print("\n".join(f"\n{table}" for table in tables))
-        print(f"\nwritten to {write(name, tables)}", flush=True)
+        print(f"\nwritten to {write(name, taken_on, tables)}", flush=True)
 
 
 if __name__ == "__main__":

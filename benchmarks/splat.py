@@ -20,7 +20,7 @@ from .peers.torch_compositing import composite, find_pairs
 from .table import Table, cores, milliseconds
 
 CHANNELS = (3, 16, 64, 384)
-TORCH_CHANNELS = (3, 16, 64)  # beyond that its pairs do not fit a usual machine's memory
+TORCH_CHANNELS = (3, 16)  # beyond that a frame takes it many seconds and gigabytes
 
 
 @dataclass

@@ -24,7 +24,7 @@ def cores() -> int:
 
 
 def machine() -> dict:
-    """Processor, cores, accelerator, versions, commit and date."""
+    """Processor, cores, what else keeps them busy, accelerator, versions, commit and date."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
@@ -40,6 +40,7 @@ def machine() -> dict:
     return {
         "processor": processor,
         "cores": cores(),
+        "load": round(os.getloadavg()[0], 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -108,11 +109,10 @@ class Table:
         return "\n".join([self.title, lines[0], "-" * len(lines[0]), *lines[1:], *self.notes])
 
 
-def write(name: str, tables: list[Table]) -> Path:
-    """Save the tables of a benchmark, with the machine they were taken on, as
-    ``results/NAME.json``."""
+def write(name: str, taken_on: dict, tables: list[Table]) -> Path:
+    """Save the tables of a benchmark and what :func:`machine` said before, as ``results/NAME.json``."""
     record = {
-        "machine": machine(),
+        "machine": taken_on,
         "tables": [{"title": t.title, "rows": t.rows, "notes": t.notes} for t in tables],
     }
     RESULTS.mkdir(exist_ok=True)

@@ -1,0 +1,17 @@
+"""The splatting benchmark runs, and its contenders agree."""
+
+import pytest
+
+from benchmarks import splat
+
+
+def test_contenders_draw_the_same_image():
+    """A compiled rasterizer and torch on a list of pairs share no code with ours."""
+    table = splat.contest(splat.random_scene(800, 75, 50, 6.0), "small", (3,))
+    if "C++" not in [row["who"] for row in table.rows]:
+        pytest.skip("; ".join(table.notes))
+    assert [row["who"] for row in table.rows] == ["C++", "semaflow", "torch"]
+    for row in table.rows:
+        assert row["frame ms"] > 0
+    assert all(row["settled"] <= 1e-4 for row in table.rows[1:])
+    assert "800 Gaussians" in str(table)
