@@ -211,7 +211,8 @@ def track_quality(field, scene: Scene, found: Sequence[Target]) -> dict:
             points = mine & tracks.visible[:, start]
             truth = tracks.positions[points]
             time_at_start = float(tracks.times[start])
-            moved = field.trajectories(truth[:, start], time_at_start, tracks.times).cpu()
+            begin = truth[:, start].to(field.at(time_at_start).means)
+            moved = field.trajectories(begin, time_at_start, tracks.times).cpu()
             sizes = torch.full((len(truth),), size)
             pool = (moved, truth, sizes, tracks.visible[points])
             pools.append(pool)
@@ -290,6 +291,8 @@ def run(args: argparse.Namespace) -> None:
         figures["teacher_alone"] = teacher_alone(scene, opened.teacher())
     path = opened.folder / "metrics.json"
     before = read_json(path) if path.exists() else {"peak_memory_mb": peak_memory()}
+    if "lpips" in figures:
+        before.pop("lpips_missing", None)
     size = sum(file.stat().st_size for file in opened.folder.glob("field.safetensors"))
     figures = {**before, **figures, "bytes_on_disk": size, "machine": machine()}
     write_json(path, figures)

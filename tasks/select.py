@@ -165,8 +165,8 @@ def select(
     if click is not None:
         shown = frame_at(run.scene, frame)
         pixel_index(shown.camera, click)
-        teacher = run.teacher() if refine else None
-        if teacher is not None and teacher.can_mask:
+        teacher = mask_maker(run) if refine else None
+        if teacher is not None:
             mask = teacher.mask(shown.image, [click])
             base = by_mask(run.field, shown, mask, name, threshold)
             base.how = f"click at ({click[0]:g}, {click[1]:g}), made a {base.how}"
@@ -181,6 +181,15 @@ def select(
     selection = combine(name, base, *others)
     run.save_object(selection)
     return selection
+
+
+def mask_maker(run):
+    """The run's teacher if it turns clicks into masks, else None."""
+    try:
+        teacher = run.teacher()
+    except BadInput:  # its weights are not here (any more): a click does not need them
+        return None
+    return teacher if teacher.can_mask else None
 
 
 def pixel_pair(text: str) -> tuple[float, float]:

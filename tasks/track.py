@@ -127,10 +127,11 @@ def track(
 def behind(state: GaussianState, ids: Tensor, positions: Tensor) -> Tensor:
     """How far behind the rendered surface a Gaussian's centre may lie and still be seen, [N].
 
-    Three of its own largest standard deviations, and at least 2% of the object's extent.
+    Its own largest standard deviation and 5% of the object's extent, which is what rendered depth
+    is off by at most of an object's pixels.
     """
     extent = (positions.amax(0) - positions.amin(0)).norm()
-    return (3 * state.scales[ids].amax(-1).cpu()).clamp_min(0.02 * extent)
+    return state.scales[ids].amax(-1).cpu() + 0.05 * extent
 
 
 def write_tracks(path: str | Path, followed: Followed) -> None:

@@ -8,7 +8,7 @@ from semaflow.scenes import BadInput
 from semaflow.tasks import __main__ as command_line
 from semaflow.tasks.likeness import Likeness
 from semaflow.tasks.masks import object_mask, write_mask
-from semaflow.tasks.queries import mask_share
+from semaflow.tasks.queries import mask_share, patch_feature
 from semaflow.tasks.run import Run
 from semaflow.tasks.select import select
 from semaflow.tasks.selection import Selection, combine
@@ -44,6 +44,17 @@ def test_click_selects_the_ball_and_nothing_else(run, field, pick, grain):
     chosen = select(run, "red", click=on(run, RED), pick=pick, grain=grain)
     assert overlap(chosen, field, RED) > 0.9
     assert run.objects() == ["red"]
+
+
+@pytest.mark.parametrize("pixel", [(17.5, 25.5), (32.0, 20.9), (0.2, 47.9)])
+def test_patch_feature_is_the_mean_of_the_whole_pictures_features(field, run, pixel):
+    frame = run.scene.frames[0]
+    state = field.at(0.0)
+    whole = state.render(frame.camera, channels=("features",))
+    x, y = int(pixel[0]), int(pixel[1])
+    rows, columns = slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3)
+    expected = whole.features[rows, columns].sum((0, 1)) / whole.alpha[rows, columns].sum()
+    assert torch.allclose(patch_feature(field, state, frame.camera, pixel), expected, atol=1e-3)
 
 
 def test_click_on_another_frame_selects_the_same(run, field):
