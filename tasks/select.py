@@ -256,4 +256,5 @@ def run(args: argparse.Namespace) -> None:
         f"score >= {chosen.threshold:.3f} ({chosen.how})",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )

@@ -166,4 +166,5 @@ def run(args: argparse.Namespace) -> None:
         f"{followed.visible.float().mean():.0%} visible",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
