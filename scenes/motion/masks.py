@@ -18,7 +18,7 @@ SIGMAS = 5.0
 # Grey levels of 255 by which the still hypothesis must match worse than the flow to count in full.
 LEAST_CONTRAST = 4.0
 # Evidence above which a pixel may belong to something that moves, and above which it shows that it does.
-LIKELY, SURE = 0.15, 0.25
+LIKELY, SURE = 0.12, 0.25
 
 
 def motion_masks(scene: Scene, dilate: int = 0, posed: bool | None = None) -> Tensor:
@@ -43,7 +43,8 @@ def motion_masks(scene: Scene, dilate: int = 0, posed: bool | None = None) -> Te
         ]
     )
     score = _along_flow(flows, score)
-    return torch.from_numpy(np.stack([_cleaned(frame, dilate) for frame in score]))
+    masks = [_cleaned(one, gray, dilate) for one, gray in zip(score, flows.gray, strict=True)]
+    return torch.from_numpy(np.stack(masks))
 
 
 def _posed_still(scene: Scene, flows: Flows, index: int) -> np.ndarray:
@@ -131,8 +132,9 @@ def _evidence(flows: Flows, index: int, still: np.ndarray) -> np.ndarray:
             np.abs(sample(there, position) - here) - np.abs(sample(there, pixels + flow) - here),
             (5, 5),
         )
-        ratio = (residual / unit) ** 2 * np.clip(worse / LEAST_CONTRAST, 0, 1)
-        total += valid * (ratio / (1 + ratio))
+        ratio = (residual / unit) ** 2
+        shown = np.clip(worse / LEAST_CONTRAST, 0, 1)
+        total += valid * shown * ratio / (1 + ratio)
         weight += valid
     return total / weight
 
@@ -153,25 +155,47 @@ def _along_flow(flows: Flows, score: np.ndarray) -> np.ndarray:
     return out
 
 
-def _cleaned(score: np.ndarray, dilate: int) -> np.ndarray:
-    """A mask [H, W] from evidence: sure regions grown into likely ones, thin and tiny ones dropped."""
+def _cleaned(score: np.ndarray, gray: np.ndarray, dilate: int) -> np.ndarray:
+    """A mask [H, W] from evidence: solid regions of it, each cut at half of its own height.
+
+    The evidence is first drawn to the edges of the picture (guided filter), as flow blurs them.
+    """
     import cv2
 
     def disk(radius: int) -> np.ndarray:
         return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
-    likely = (score > LIKELY).astype(np.uint8)
-    # the borders of still things are thin lines of evidence: what survives an opening is no border
-    solid = cv2.morphologyEx(likely, cv2.MORPH_OPEN, disk(2))
+    fine = max(1, round(min(score.shape) / 135))
+    score = _guided(gray.astype(np.float32) / 255, score, 6 * fine)
+    # the borders of still things are thin lines of evidence, which an opening removes
+    solid = cv2.morphologyEx((score > LIKELY).astype(np.uint8), cv2.MORPH_OPEN, disk(2 * fine))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=4)
-    sure = np.bincount(parts[score > SURE], minlength=count)
-    area = stats[:, cv2.CC_STAT_AREA]
-    keep = (sure >= 0.25 * area) & (area >= 3e-4 * score.size)
-    keep[0] = False
-    mask = keep[parts].astype(np.uint8)
-    # limbs thinner than the opening come back where they touch what was kept
-    mask = cv2.dilate(mask, disk(3)) & cv2.morphologyEx(likely, cv2.MORPH_OPEN, disk(1)) | mask
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disk(2))
+    mask = np.zeros(score.shape, np.uint8)
+    for part in range(1, count):
+        inside = parts == part
+        height = np.quantile(score[inside], 0.8)
+        if stats[part, cv2.CC_STAT_AREA] < 3e-4 * score.size or height < SURE:
+            continue
+        # limbs thinner than the opening come back where they touch what is kept
+        around = cv2.dilate(inside.astype(np.uint8), disk(3 * fine))
+        mask |= around & (score > max(LIKELY, 0.5 * height))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disk(1))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disk(2 * fine))
     if dilate:
         mask = cv2.dilate(mask, disk(dilate))
     return mask.astype(bool)
+
+
+def _guided(
+    guide: np.ndarray, value: np.ndarray, radius: int, softness: float = 0.002
+) -> np.ndarray:
+    """``value`` smoothed but for the edges of ``guide``: He, Sun, Tang, Guided Image Filtering, ECCV 2010."""
+    import cv2
+
+    def mean(image: np.ndarray) -> np.ndarray:
+        return cv2.blur(image, (2 * radius + 1, 2 * radius + 1))
+
+    mean_guide, mean_value = mean(guide), mean(value)
+    variance = mean(guide * guide) - mean_guide**2
+    slope = (mean(guide * value) - mean_guide * mean_value) / (variance + softness)
+    return mean(slope) * guide + mean(mean_value - slope * mean_guide)
