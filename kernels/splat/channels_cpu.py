@@ -1,9 +1,9 @@
-"""Compositing of any number of channels from nine on, and its adjoints, on the CPU.
+"""Compositing of more channels than :mod:`.tiles_cpu` takes, and its adjoints, on the CPU.
 
-Where :mod:`.tiles_cpu` holds a tile's image in vectors of pixels, many channels are better taken as vectors of channels.
-So weights come first, for a batch of Gaussians, eight pixels at a time; then the batch is composited pixel by pixel
-in blocks of 32 channels, with the Gaussian's colours in registers. A last block of fewer than eight channels overlaps the
-one before it and is masked.
+Where few channels are held as vectors of pixels, many are better taken as vectors of channels. So the weights come first,
+for a batch of Gaussians, eight pixels at a time; then the batch is composited in blocks of 16 channels. The image goes
+pixel by pixel, with the pixel in registers; the adjoints go Gaussian by Gaussian, with its gradient in registers. A last
+block of fewer than eight channels overlaps the one before it and is masked.
 """
 
 import functools
@@ -13,64 +13,113 @@ import warp as wp
 from .native import kernel, snippet
 
 _BATCH = r"""
-// The groups of pixels that a batch of Gaussians reaches.
-constexpr int GROUPS_KEPT = 256;
+// The groups of pixels that a batch of Gaussians reaches, KEPT at most.
 struct Batch {
     int size = 0, gaussians = 0;
-    V weight[GROUPS_KEPT];
-    unsigned char group[GROUPS_KEPT], lanes[GROUPS_KEPT];
-    int first[GROUPS_KEPT + 1], number[GROUPS_KEPT];
-    inline bool full() const { return size > GROUPS_KEPT - GROUPS; }
+    V weight[KEPT];
+    unsigned char group[KEPT], lanes[KEPT];
+    int first[KEPT + 1];
+    const Record* record[KEPT];
+    inline bool full() const { return size > KEPT - GROUPS; }
     inline void clear() { size = gaussians = 0; }
-    inline void open(int k) { first[gaussians] = size; number[gaussians] = k; }
-    inline void close() { if (size > first[gaussians]) gaussians++; first[gaussians] = size; }
+    inline void open(const Record& r) { first[gaussians] = size; record[gaussians] = &r; }
     inline void add(int g, unsigned mask, V w) {
         weight[size] = w;
         group[size] = (unsigned char)g;
         lanes[size] = (unsigned char)mask;
         size += mask != 0;
     }
+    // Whether the Gaussian that was opened reaches any pixel.
+    inline bool close() {
+        const bool any = size > first[gaussians];
+        gaussians += any;
+        first[gaussians] = size;
+        return any;
+    }
 };
 struct One { char x[1]; };
-struct Four { char x[4]; };
+struct Two { char x[2]; };
 // Calls block(width, first channel, mask) for blocks that cover channels 0..count-1; count >= LANES.
 auto blocks = [](int count, auto block) {
     int c = 0;
-    for (; c + 4 * LANES <= count; c += 4 * LANES) block(Four{}, c, Vec::all(1));
+    for (; c + 2 * LANES <= count; c += 2 * LANES) block(Two{}, c, Vec::all(1));
     for (; c + LANES <= count; c += LANES) block(One{}, c, Vec::all(1));
     if (c < count) block(One{}, count - LANES, Vec::iota() < R(LANES - (count - c)) ? V{} : Vec::all(1));
+};
+// Calls pixel(lane) for the pixels of group g that lie in the image.
+auto pixels = [](const Tile& tile, int g, auto pixel) {
+    const int n = tile.lanes(g);
+    if (n == LANES) {
+        #pragma unroll
+        for (int j = 0; j < LANES; j++) pixel(j);
+    } else
+        for (int j = 0; j < n; j++) pixel(j);
 };
 """
 
 _FORWARD = r"""
+// A batch in the order of the groups of pixels.
+struct ByGroup {
+    int start[GROUPS + 1];
+    int entry[KEPT], gaussian[KEPT];
+    inline void sort(const Batch& batch) {
+        for (int g = 0; g <= GROUPS; g++) start[g] = 0;
+        for (int i = 0; i < batch.size; i++) start[batch.group[i] + 1]++;
+        int at[GROUPS];
+        for (int g = 0; g < GROUPS; g++) at[g] = start[g], start[g + 1] += start[g];
+        for (int b = 0; b < batch.gaussians; b++)
+            for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
+                const int to = at[batch.group[i]]++;
+                entry[to] = i;
+                gaussian[to] = b;
+            }
+    }
+};
+Batch batch;
+ByGroup order;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
     Tile tile(index, width, height);
     for (int g = 0; g < GROUPS; g++)
         if (tile.lanes(g)) __builtin_memset(out.data + tile.pixel(g) * channels, 0, sizeof(R) * channels * tile.lanes(g));
-    Batch batch;
-    auto composite = [&](auto width, int c, V mask) {
-        constexpr int NV = sizeof(width);
-        for (int b = 0; b < batch.gaussians; b++) {
-            const R* from = colors.data + (long long)place.data[batch.number[b] * PLACE + 5] * channels + c;
-            V f[NV];
-            for (int v = 0; v < NV; v++) f[v] = mask * Vec::load(from + v * LANES);
-            for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
-                R* to = out.data + tile.pixel(batch.group[i]) * channels + c;
-                for (unsigned lanes = batch.lanes[i]; lanes; lanes &= lanes - 1) {
-                    const int j = __builtin_ctz(lanes);
-                    const R w = batch.weight[i][j];
-                    R* pixel = to + (long long)j * channels;
-                    for (int v = 0; v < NV; v++) Vec::store(pixel + v * LANES, Vec::load(pixel + v * LANES) + w * f[v]);
+    auto composite = [&]() {
+        order.sort(batch);
+        const R* from[KEPT];
+        for (int b = 0; b < batch.gaussians; b++) from[b] = colors.data + (long long)batch.record[b]->color * channels;
+        blocks(channels, [&](auto width, int c, V mask) {
+            constexpr int NV = sizeof(width);
+            for (int g = 0; g < GROUPS; g++) {
+                if (order.start[g] == order.start[g + 1]) continue;
+                V sum[LANES][NV] = {};
+                for (int i = order.start[g]; i < order.start[g + 1]; i++) {
+                    const R* f = from[order.gaussian[i]] + c;
+                    const R* w = (const R*)(batch.weight + order.entry[i]);
+                    V x[NV];
+                    #pragma unroll
+                    for (int v = 0; v < NV; v++) x[v] = Vec::load(f + v * LANES);
+                    #pragma unroll
+                    for (int j = 0; j < LANES; j++)
+                        #pragma unroll
+                        for (int v = 0; v < NV; v++) sum[j][v] += w[j] * x[v];
                 }
+                R* to = out.data + tile.pixel(g) * channels + c;
+                #pragma unroll
+                for (int j = 0; j < LANES; j++)
+                    if (j < tile.lanes(g))
+                        for (int v = 0; v < NV; v++) {
+                            R* p = to + (long long)j * channels + v * LANES;
+                            Vec::store(p, Vec::load(p) + mask * sum[j][v]);
+                        }
             }
-        }
+        });
+        batch.clear();
     };
-    for (int e = starts.data[index]; e < starts.data[index + 1] && tile.live > 0; e++) {
-        const int k = list.data[e];
-        const Splat s(record.data + (long long)k * RECORD, tile);
-        batch.open(k);
+    batch.clear();
+    for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
+        const Record& r = list.next();
+        const Splat s(r, tile);
+        batch.open(r);
         for (int h = 0; h < 2; h++)
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
@@ -79,12 +128,9 @@ while (true) {
                 batch.add(g, lanes, w);
             }
         batch.close();
-        if (batch.full()) {
-            blocks(channels, composite);
-            batch.clear();
-        }
+        if (batch.full()) composite();
     }
-    blocks(channels, composite);
+    composite();
     for (int g = 0; g < GROUPS; g++)
         for (int j = 0; j < tile.lanes(g); j++) {
             const long long pixel = tile.pixel(g) + j;
@@ -98,16 +144,19 @@ while (true) {
 }
 """
 
-# The rows are those of tiles_cpu without colours.
-_GEOMETRY = r"""
-constexpr int WIDTH = 6 + 2 * ABS;
+# Rows as in tiles_cpu, with the colours of channels 0..count-1; count is a multiple of 32, or all of them.
+_ADJOINT = r"""
+constexpr int GEOMETRY = 6 + 2 * ABS;
+const int row_width = GEOMETRY + count;
+Batch batch;
+V before[KEPT], alphas[KEPT], slopes[KEPT], dots[KEPT], v[GROUPS][LANES];
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
     Tile tile(index, width, height);
     V rest[GROUPS] = {};
     for (int g = 0; g < GROUPS; g++)
-        for (int j = 0; j < tile.lanes(g); j++) {
+        pixels(tile, g, [&](int j) {
             const long long pixel = tile.pixel(g) + j;
             const R *a = out.data + pixel * channels, *b = v_out.data + pixel * channels;
             V sum = {};
@@ -117,38 +166,41 @@ while (true) {
             });
             rest[g][j] = Vec::sum(sum);
             if (v_alphas.shape[0] > 0) rest[g][j] -= transmittance.data[pixel] * v_alphas.data[pixel];
-        }
-    Batch batch;
-    V before[GROUPS_KEPT], alphas[GROUPS_KEPT], slopes[GROUPS_KEPT], dots[GROUPS_KEPT];
-    auto project = [&](auto width, int c, V mask) {
-        constexpr int NV = sizeof(width);
-        for (int b = 0; b < batch.gaussians; b++) {
-            const R* from = colors.data + (long long)place.data[batch.number[b] * PLACE + 5] * channels + c;
-            V f[NV];
-            for (int v = 0; v < NV; v++) f[v] = mask * Vec::load(from + v * LANES);
-            for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
-                const R* at = v_out.data + tile.pixel(batch.group[i]) * channels + c;
-                for (unsigned lanes = batch.lanes[i]; lanes; lanes &= lanes - 1) {
-                    const int j = __builtin_ctz(lanes);
-                    const R* pixel = at + (long long)j * channels;
-                    V sum = f[0] * Vec::load(pixel);
-                    for (int v = 1; v < NV; v++) sum += f[v] * Vec::load(pixel + v * LANES);
-                    dots[i][j] += Vec::sum(sum);
-                }
-            }
-        }
-    };
-    auto row_of = [&](int k) {
-        const int* p = place.data + (long long)k * PLACE;
-        return rows.data + (p[3] + (long long)(tile.ty - p[1]) * p[2] + tile.tx - p[0]) * WIDTH;
-    };
+        });
+    auto row_of = [&](const Record& r) { return rows.data + Intersection::of(r, tile) * row_width; };
     auto finish = [&]() {
         for (int i = 0; i < batch.size; i++) dots[i] = V{};
-        blocks(channels, project);
+        for (int next = 0; next < channels; next += LANES) {
+            const int c = next + LANES <= channels ? next : channels - LANES;
+            for (int g = 0; g < GROUPS; g++) {
+                V x[LANES] = {};
+                pixels(tile, g, [&](int j) { x[j] = Vec::load(v_out.data + (tile.pixel(g) + j) * channels + c); });
+                Vec::transpose(x);
+                for (int d = 0; d < LANES; d++) v[g][d] = x[d];
+            }
+            for (int b = 0; b < batch.gaussians; b++) {
+                const Record& r = *batch.record[b];
+                R f[LANES];
+                for (int d = 0; d < LANES; d++) f[d] = colors.data[(long long)r.color * channels + c + d];
+                for (int d = 0; d < next - c; d++) f[d] = R(0);
+                V v_f[LANES] = {};
+                for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
+                    const V* x = v[batch.group[i]];
+                    V dot = dots[i];
+                    #pragma unroll
+                    for (int d = 0; d < LANES; d++) {
+                        dot += f[d] * x[d];
+                        v_f[d] += batch.weight[i] * x[d];
+                    }
+                    dots[i] = dot;
+                }
+                if (next < count) Vec::store(row_of(r) + GEOMETRY + c, Vec::sums(v_f));
+            }
+        }
         for (int b = 0; b < batch.gaussians; b++) {
-            const R* r = record.data + (long long)batch.number[b] * RECORD;
-            const R x = r[0] - R(tile.tx * TILE) - R(0.5), y = r[1] - R(tile.ty * TILE) - R(0.5);
-            V sum[8] = {};
+            const Record& r = *batch.record[b];
+            const R x = r.x - R(tile.tx * TILE) - R(0.5), y = r.y - R(tile.ty * TILE) - R(0.5);
+            V sum[GEOMETRY] = {};
             for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
                 const int g = batch.group[i];
                 const R dy = R(g / 2) - y;
@@ -164,36 +216,34 @@ while (true) {
                 sum[4] += qx * dy;
                 sum[5] += qy * dy;
                 if constexpr (ABS) {
-                    const V gx = r[2] * qx + r[3] * qy, gy = r[3] * qx + r[4] * qy;
+                    const V gx = r.A * qx + r.B * qy, gy = r.B * qx + r.C * qy;
                     sum[6] += __builtin_elementwise_max(gx, -gx);
                     sum[7] += __builtin_elementwise_max(gy, -gy);
                 }
             }
-            const V total = Vec::sums(sum);
-            R* to = row_of(batch.number[b]);
-            for (int i = 0; i < WIDTH; i++) to[i] = total[i];
+            Vec::sums(sum, GEOMETRY, row_of(r));
         }
         batch.clear();
     };
-    for (int e = starts.data[index]; e < starts.data[index + 1]; e++) {
-        const int k = list.data[e];
-        R* row_out = row_of(k);
-        for (int i = 0; i < WIDTH; i++) row_out[i] = R(0);
-        if (tile.live == 0) continue;
-        const Splat s(record.data + (long long)k * RECORD, tile);
-        batch.open(k);
-        for (int h = 0; h < 2; h++)
-            for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
-                const int row = __builtin_ctz(rows), g = 2 * row + h, i = batch.size;
-                const V raw = s.alpha(h, R(row) - s.y);
-                before[i] = tile.T[g];
-                V w;
-                const unsigned lanes = tile.step(g, raw, w);
-                alphas[i] = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
-                slopes[i] = Vec::keep((w > R(0)) & (raw <= ALPHA_MAX), raw);
-                batch.add(g, lanes, w);
-            }
-        batch.close();
+    batch.clear();
+    for (List list(records.data, entries.data, starts.data, index); list.more();) {
+        const Record& r = list.next();
+        batch.open(r);
+        if (tile.live > 0) {
+            const Splat s(r, tile);
+            for (int h = 0; h < 2; h++)
+                for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
+                    const int row = __builtin_ctz(rows), g = 2 * row + h, i = batch.size;
+                    const V raw = s.alpha(h, R(row) - s.y);
+                    before[i] = tile.T[g];
+                    V w;
+                    const unsigned lanes = tile.step(g, raw, w);
+                    alphas[i] = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
+                    slopes[i] = Vec::keep((w > R(0)) & (raw <= ALPHA_MAX), raw);
+                    batch.add(g, lanes, w);
+                }
+        }
+        if (!batch.close()) __builtin_memset(row_of(r), 0, sizeof(R) * row_width);
         if (batch.full()) finish();
     }
     finish();
@@ -202,20 +252,36 @@ while (true) {
 
 # The adjoint with respect to colours, for channels first..first+count-1; count >= LANES. One row per intersection.
 _COLORS = r"""
+Batch batch;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
     Tile tile(index, width, height);
-    Batch batch;
-    for (int e = starts.data[index]; e < starts.data[index + 1]; e++) {
-        const int k = list.data[e];
-        const int* p = place.data + (long long)k * PLACE;
-        const long long intersection = p[3] + (long long)(tile.ty - p[1]) * p[2] + tile.tx - p[0];
-        R* row_out = rows.data + intersection * count;
-        V total = {};
+    auto finish = [&]() {
+        blocks(count, [&](auto width, int c, V) {
+            constexpr int NV = sizeof(width);
+            for (int b = 0; b < batch.gaussians; b++) {
+                V sum[NV] = {};
+                for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
+                    const R* at = maps.data + tile.pixel(batch.group[i]) * channels + first + c;
+                    pixels(tile, batch.group[i], [&](int j) {
+                        for (int v = 0; v < NV; v++)
+                            sum[v] += batch.weight[i][j] * Vec::load(at + (long long)j * channels + v * LANES);
+                    });
+                }
+                R* to = rows.data + Intersection::of(*batch.record[b], tile) * count + c;
+                for (int v = 0; v < NV; v++) Vec::store(to + v * LANES, sum[v]);
+            }
+        });
         batch.clear();
+    };
+    batch.clear();
+    for (List list(records.data, entries.data, starts.data, index); list.more();) {
+        const Record& r = list.next();
+        V total = {};
+        batch.open(r);
         if (tile.live > 0) {
-            const Splat s(record.data + (long long)k * RECORD, tile);
+            const Splat s(r, tile);
             for (int h = 0; h < 2; h++)
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h;
@@ -225,29 +291,19 @@ while (true) {
                     batch.add(g, lanes, w);
                 }
         }
-        if (totals.shape[0] > 0) totals.data[intersection] = Vec::sum(total);
-        blocks(count, [&](auto width, int c, V) {
-            constexpr int NV = sizeof(width);
-            V sum[NV] = {};
-            for (int i = 0; i < batch.size; i++) {
-                const R* at = v_out.data + tile.pixel(batch.group[i]) * channels + first + c;
-                for (unsigned lanes = batch.lanes[i]; lanes; lanes &= lanes - 1) {
-                    const int j = __builtin_ctz(lanes);
-                    const R w = batch.weight[i][j];
-                    const R* pixel = at + (long long)j * channels;
-                    for (int v = 0; v < NV; v++) sum[v] += w * Vec::load(pixel + v * LANES);
-                }
-            }
-            for (int v = 0; v < NV; v++) Vec::store(row_out + c + v * LANES, sum[v]);
-        });
+        if (!batch.close()) __builtin_memset(rows.data + Intersection::of(r, tile) * count, 0, sizeof(R) * count);
+        if (totals.shape[0] > 0) totals.data[Intersection::of(r, tile)] = Vec::sum(total);
+        if (batch.full()) finish();
     }
+    finish();
 }
 """
 
 
 @functools.cache
 def channel_kernels(real, absolute: bool = False):
-    """Kernels ``(composite, geometry, colors)``: the image, and the adjoints that write a row per intersection."""
+    """Kernels ``(composite, adjoint, colors)``: the image; all its gradients, and those of the colours alone, a row per
+    intersection."""
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
     module = f"semaflow_channels_{real.__name__}_{absolute:d}"
     scene = {
@@ -255,19 +311,23 @@ def channel_kernels(real, absolute: bool = False):
         "height": int,
         "channels": int,
         "starts": ints,
-        "list": ints,
-        "record": reals,
-        "place": ints,
+        "entries": ints,
+        "records": ints,
     }
+    image = {"colors": reals, "backgrounds": reals, "out": reals, "alphas": reals, "transmittance": reals}
+    known = {"colors": reals, "out": reals, "transmittance": reals, "v_out": reals, "v_alphas": reals}
     tasks = {"tasks": int, "counter": ints}
-    outputs = {"backgrounds": reals, "out": reals, "alphas": reals, "transmittance": reals}
-    known = {"out": reals, "transmittance": reals, "v_out": reals, "v_alphas": reals, "rows": reals}
-    part = {"first": int, "count": int, "v_out": reals, "rows": reals, "totals": reals}
-    colors = {"colors": reals}
+
+    def made(name, source, kept, arguments):
+        return kernel(name, module, snippet(real, _BATCH + source, KEPT=kept, ABS=absolute), arguments)
+
     return (
-        kernel("composite", module, snippet(real, _BATCH + _FORWARD), scene | colors | outputs | tasks),
-        kernel(
-            "geometry", module, snippet(real, _BATCH + _GEOMETRY, ABS=absolute), scene | colors | known | tasks
+        made("composite", _FORWARD, 1024, scene | image | tasks),
+        made("adjoint", _ADJOINT, 512, scene | {"count": int} | known | {"rows": reals} | tasks),
+        made(
+            "colors",
+            _COLORS,
+            256,
+            scene | {"first": int, "count": int, "maps": reals, "rows": reals, "totals": reals} | tasks,
         ),
-        kernel("colors", module, snippet(real, _BATCH + _COLORS), scene | part | tasks),
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import bridge
 from .constants import TILE
+from .native import RECORD_INTS
 from .order import ordering
 from .projection import projection
 
@@ -67,8 +68,8 @@ class Frame:
         ids: index in C * N of each splat, int64 [S]; None unless packed.
         slots: splat of each Gaussian in each camera, -1 for none, int32 [C * N].
         starts: first entry of each tile in ``list``, int32 [C * tiles + 1].
-        list: the intersections, tile by tile, front to back: index into ``record`` (CPU) or of splats (CUDA), int32 [E].
-        record, place: see :mod:`.native`.
+        list: the intersections, tile by tile, front to back: index into ``records`` (CPU) or splat (CUDA), int32 [E].
+        records: what the CPU's kernels read of each Gaussian that is drawn, front to back; see :mod:`.native`.
         rank: first intersection and number of intersections of each splat, int32 [S, 2].
     """
 
@@ -85,8 +86,7 @@ class Frame:
     slots: Tensor
     starts: Tensor
     list: Tensor
-    record: Tensor
-    place: Tensor
+    records: Tensor
     rank: Tensor
 
     @property
@@ -168,8 +168,7 @@ def project(gaussians: Gaussians, settings: Settings) -> Frame:
     return _arranged(
         Frame(
             s, cameras, count, means2d, depths, conics, opacities, radii, colors, None,
-            *(torch.empty(0, dtype=torch.int32) for _ in range(3)), means.new_empty(0),
-            *(torch.empty(0, dtype=torch.int32) for _ in range(2)),
+            *(torch.empty(0, dtype=torch.int32) for _ in range(5)),
         ),
         boxes,
         real,
@@ -200,8 +199,7 @@ def _arranged(frame: Frame, boxes: Tensor, real) -> Frame:
         raise RuntimeError(f"too many intersections of Gaussians with tiles to index: {intersections}")
     frame.slots, frame.starts = slots, starts
     frame.list = torch.empty(intersections, dtype=torch.int32)
-    frame.record = frame.depths.new_empty(drawn, 8)
-    frame.place = torch.empty(drawn, 6, dtype=torch.int32)
+    frame.records = torch.empty(drawn, RECORD_INTS[real], dtype=torch.int32)
     frame.rank = torch.zeros(seen if s.packed else total, 2, dtype=torch.int32)
     bridge.launch_tasks(
         arrange,
@@ -209,8 +207,8 @@ def _arranged(frame: Frame, boxes: Tensor, real) -> Frame:
         [
             share(frame.means2d.view(-1)), share(frame.conics.view(-1)), share(frame.opacities), boxes_,
             frame.gaussians, tiles_x, tiles_y, s.colors_of, drawn, BLOCK, share(ordered), share(firsts),
-            share(slots), share(starts), share(torch.empty_like(starts)), share(frame.record.view(-1)),
-            share(frame.place.view(-1)), share(frame.rank.view(-1)), share(frame.list),
+            share(slots), share(starts), share(torch.empty_like(starts)), share(frame.records.view(-1)),
+            share(frame.rank.view(-1)), share(frame.list),
         ],
     )  # fmt: skip
     if s.packed:

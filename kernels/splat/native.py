@@ -4,9 +4,7 @@ Warp compiles a snippet with clang inside its generated module. A tile is 16 row
 ``g`` is row ``g / 2``, half ``g % 2``. State per pixel (transmittance T, accumulators) is held by groups; a negative T
 marks a pixel that is done or outside the image.
 
-Gaussians arrive sorted by depth, packed for the loop (:mod:`.order` writes this):
-``record[k]`` = x, y, conic A, B, C, opacity, log2(opacity), squared Mahalanobis radius of the cut-off;
-``place[k]`` = first tile x, first tile y, tiles per row, first intersection, splat, row of its colour.
+Gaussians arrive sorted by depth, as records that fill a cache line (:mod:`.order` writes them).
 """
 
 import itertools
@@ -16,8 +14,23 @@ import warp as wp
 
 from .constants import ALPHA_MAX, ALPHA_MIN, EXTENT_SLACK, TRANSMITTANCE_MIN
 
+RECORD = r"""
+struct Record {
+    R x, y;         // centre in pixels
+    R A, B, C;      // conic
+    R opacity, lg;  // and its logarithm to base 2
+    R reach;        // squared Mahalanobis radius at the cut-off
+    int tile_x, tile_y, tiles_per_row;  // its rectangle of tiles
+    int first;      // number of its first intersection; they go row by row through the rectangle
+    int slot;       // which splat it is
+    int color;      // which row of colours it has
+    int unused[2];
+};
+"""
+RECORD_INTS = {wp.float32: 16, wp.float64: 24}  # size of a Record in int32
+
 _PRELUDE = r"""
-constexpr int LANES = 8, TILE = 16, GROUPS = 32, RECORD = 8, PLACE = 6;
+constexpr int LANES = 8, TILE = 16, GROUPS = 32;
 constexpr R ALPHA_MAX = R(@ALPHA_MAX@), ALPHA_MIN = R(@ALPHA_MIN@), T_MIN = R(@T_MIN@), SLACK = R(@SLACK@);
 constexpr R LOG2E = R(1.4426950408889634);
 typedef R V __attribute__((vector_size(LANES * sizeof(R))));
@@ -37,7 +50,7 @@ struct Vec {
         __builtin_memcpy(&c, &b, 1);
         return c;
     }
-    // 2^x for x <= 1; float: relative error 2e-7; what lies below 2^-60 stays there.
+    // 2^x for x <= 1. In float a minimax polynomial, relative error 8e-8; what lies below 2^-60 stays there.
     static inline V exp2(V x) {
         if constexpr (sizeof(R) == 8) {
             V y;
@@ -48,12 +61,11 @@ struct Vec {
             V shifted = x + R(12582912);
             M whole = (M)shifted << 23;
             V f = x - (shifted - R(12582912));
-            V y = R(1.5403530393381609e-4) * f + R(1.3333558146428443e-3);
-            y = y * f + R(9.6181291076284772e-3);
-            y = y * f + R(5.5504108664821580e-2);
-            y = y * f + R(2.4022650695910071e-1);
-            y = y * f + R(6.9314718055994531e-1);
-            y = y * f + R(1);
+            V y = R(1.327647204840958e-3) * f + R(9.675541384682539e-3);
+            y = y * f + R(5.550713273762205e-2);
+            y = y * f + R(2.4022119722914462e-1);
+            y = y * f + R(6.93146967064326e-1);
+            y = y * f + R(1.0000000716548703);
             return (V)((M)y + whole);
         }
     }
@@ -72,6 +84,28 @@ struct Vec {
                  + __builtin_shufflevector(r[2 * i], r[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
         return __builtin_shufflevector(s[0], s[1], 0, 1, 2, 3, 8, 9, 10, 11)
              + __builtin_shufflevector(s[0], s[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    static inline void transpose(V* v) {
+        V a[8], b[8];
+        for (int i = 0; i < 8; i += 2) {
+            a[i] = __builtin_shufflevector(v[i], v[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+            a[i + 1] = __builtin_shufflevector(v[i], v[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        }
+        for (int i = 0; i < 8; i += 4)
+            for (int j = 0; j < 2; j++) {
+                b[i + j] = __builtin_shufflevector(a[i + j], a[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+                b[i + j + 2] = __builtin_shufflevector(a[i + j], a[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+            }
+        for (int i = 0; i < 4; i++) {
+            v[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+            v[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        }
+    }
+    // Writes the sums of n vectors.
+    static inline void sums(const V* v, int n, R* out) {
+        int i = 0;
+        for (; i + LANES <= n; i += LANES) store(out + i, sums(v + i));
+        for (; i < n; i++) out[i] = sum(v[i]);
     }
 };
 
@@ -119,20 +153,39 @@ struct Tile {
     }
 };
 
+// The Gaussians of a tile, front to back; fetches ahead.
+struct List {
+    const Record* records;
+    const int *at, *end;
+    inline List(const int* records_, const int* list, const int* starts, int tile)
+        : records((const Record*)records_), at(list + starts[tile]), end(list + starts[tile + 1]) {}
+    inline bool more() const { return at < end; }
+    inline const Record& next() {
+        __builtin_prefetch(records + (at + 4 < end ? at[4] : *at));
+        return records[*at++];
+    }
+};
+
+// Number of the intersection of a Gaussian with a tile.
+struct Intersection {
+    static inline long long of(const Record& r, const Tile& tile) {
+        return r.first + (long long)(tile.ty - r.tile_y) * r.tiles_per_row + tile.tx - r.tile_x;
+    }
+};
+
 // One Gaussian as a tile sees it.
 struct Splat {
-    R x, y, a, b, c, lg, A, Bc, C, opacity;
+    R x, y, a, b, c, A, Bc, C;
     V dx[2], px[2], bx[2];
     unsigned rows[2];
 
-    inline Splat(const R* r, const Tile& tile) {
-        x = r[0] - R(tile.tx * TILE) - R(0.5);
-        y = r[1] - R(tile.ty * TILE) - R(0.5);
-        A = r[2], Bc = r[3], C = r[4], opacity = r[5];
-        lg = r[6];
+    inline Splat(const Record& r, const Tile& tile) {
+        x = r.x - R(tile.tx * TILE) - R(0.5);
+        y = r.y - R(tile.ty * TILE) - R(0.5);
+        A = r.A, Bc = r.B, C = r.C;
         a = R(-0.5) * LOG2E * A, b = -LOG2E * Bc, c = R(-0.5) * LOG2E * C;
         // Columns of each row within the ellipse, a little enlarged against rounding.
-        const R q = r[7] * R(1.01) + R(0.01), det = A * C - Bc * Bc, inv = R(1) / A;
+        const R q = r.reach * R(1.01) + R(0.01), det = A * C - Bc * Bc, inv = R(1) / A;
         rows[0] = rows[1] = 0;
         for (int i = 0; i < 2; i++) {
             const V dy = Vec::iota() + (R(i * LANES) - y);
@@ -146,7 +199,7 @@ struct Splat {
         }
         for (int h = 0; h < 2; h++) {
             dx[h] = Vec::iota() + (R(h * LANES) - x);
-            px[h] = a * dx[h] * dx[h] + lg;
+            px[h] = a * dx[h] * dx[h] + r.lg;
             bx[h] = b * dx[h];
         }
     }
@@ -160,7 +213,7 @@ def snippet(real, body: str, **constants: int) -> str:
     """C++ source of a native function for scalar type ``real``: types, constants, the shared part and ``body``."""
     lines = ["typedef float R; typedef int N;" if real is wp.float32 else "typedef double R; typedef long long N;"]
     lines += [f"constexpr int {name} = {int(value)};" for name, value in constants.items()]
-    prelude = _PRELUDE
+    prelude = RECORD + _PRELUDE
     for name, value in {
         "@ALPHA_MAX@": ALPHA_MAX,
         "@ALPHA_MIN@": ALPHA_MIN,
@@ -168,7 +221,7 @@ def snippet(real, body: str, **constants: int) -> str:
         "@SLACK@": EXTENT_SLACK,
     }.items():
         prelude = prelude.replace(name, repr(value))
-    return "\n".join(lines) + prelude + body
+    return "\n".join(["#pragma clang fp contract(fast)", *lines]) + prelude + body
 
 
 _numbers = itertools.count()

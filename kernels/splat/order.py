@@ -8,7 +8,7 @@ import functools
 
 import warp as wp
 
-from .native import kernel
+from .native import RECORD, kernel
 
 _ORDER = r"""
 typedef KEY Key;
@@ -93,16 +93,11 @@ while (true) {
         const int i = order.data[k];
         const int* b = box + 4 * i;
         const R o = alphas.data[i];
-        R* r = record.data + 8 * (long long)k;
-        r[0] = xy[2 * i], r[1] = xy[2 * i + 1];
-        r[2] = conic[3 * i], r[3] = conic[3 * i + 1], r[4] = conic[3 * i + 2];
-        r[5] = o;
-        r[6] = R(1.4426950408889634) * ::log(o);
-        r[7] = R(2) * ::log(R(255) * o);
-        int* p = place.data + 6 * (long long)k;
-        const int slot = slots.data[i];
-        p[0] = b[0], p[1] = b[1], p[2] = b[2] - b[0], p[3] = firsts.data[k], p[4] = slot;
-        p[5] = colors_of == 0 ? slot : (colors_of == 1 ? i % gaussians : i);
+        const R lg = ::log(o);
+        const int slot = slots.data[i], color = colors_of == 0 ? slot : (colors_of == 1 ? i % gaussians : i);
+        ((Record*)records.data)[k] = Record{
+            xy[2 * i], xy[2 * i + 1], conic[3 * i], conic[3 * i + 1], conic[3 * i + 2], o, R(1.4426950408889634) * lg,
+            R(2) * (lg + R(5.541263545158426)), b[0], b[1], b[2] - b[0], firsts.data[k], slot, color};
         rank.data[2 * slot] = firsts.data[k];
         rank.data[2 * slot + 1] = (b[2] - b[0]) * (b[3] - b[1]);
     }
@@ -131,11 +126,11 @@ def ordering(real):
     arrange = kernel(
         "arrange",
         module,
-        head + _ARRANGE,
+        head + RECORD + _ARRANGE,
         {
             "means2d": reals, "conics": reals, "alphas": reals, "boxes": boxes, "gaussians": int, "tiles_x": int,
             "tiles_y": int, "colors_of": int, "drawn": int, "block": int, "order": ints, "firsts": ints, "slots": ints,
-            "starts": ints, "cursor": ints, "record": reals, "place": ints, "rank": ints, "list": ints, "tasks": int,
+            "starts": ints, "cursor": ints, "records": ints, "rank": ints, "list": ints, "tasks": int,
             "counter": ints,
         },
     )

@@ -5,11 +5,12 @@ from torch import Tensor
 
 from .. import bridge
 from .channels_cpu import channel_kernels
-from .frame import Frame
+from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
 from .strongest_cpu import strongest_kernel
-from .tiles_cpu import MAX_CHANNELS, compositing, compositing_adjoint, reduction
+from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
 
 SCRATCH = 64 << 20  # bytes of gradient rows made at a time
+MIN_CHANNELS = 8  # that the kernels for many channels can take
 
 
 def _real(like: Tensor):
@@ -22,7 +23,7 @@ def _flat(tensor: Tensor | None):
 
 def _scene(frame: Frame, *extra) -> list:
     s = frame.settings
-    return [s.width, s.height, *extra, *map(_flat, (frame.starts, frame.list, frame.record, frame.place))]
+    return [s.width, s.height, *extra, *map(_flat, (frame.starts, frame.list, frame.records))]
 
 
 def images(frame: Frame, colors: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,71 +58,86 @@ def adjoint(
     Without ``geometry`` the first four are None; so is ``v_absolute`` without ``absgrad``.
     """
     channels, real = colors.shape[-1], _real(colors)
-    v_colors = torch.empty_like(colors)
     known = [_flat(t) for t in (colors, image, transmittance, v_image, v_alphas)]
+    geometry_width = 6 + 2 * absgrad
+    # A colour that several splats share needs a sum of its own.
+    shared = frame.settings.colors_of == PER_GAUSSIAN and frame.cameras > 1
+    v_colors = torch.empty_like(colors)
     if channels <= MAX_CHANNELS:
-        width = 6 + 2 * absgrad + channels
-        rows = colors.new_empty(len(frame.list) * width)
-        kernel = compositing_adjoint(real, channels, absgrad)
+        kernel, reduction = compositing_adjoint(real, channels, absgrad)
+        rows = colors.new_empty(len(frame.list), geometry_width + channels)
         bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame), *known, _flat(rows)])
-        _sum_colors(frame, rows, width, width - channels, channels, v_colors, 0)
-        return _sum_geometry(frame, rows, width, conics, opacities, absgrad), v_colors
-    grads = (None,) * 4
-    if geometry:
-        width = 6 + 2 * absgrad
-        rows = colors.new_empty(len(frame.list) * width)
-        kernel = channel_kernels(real, absgrad)[1]
-        bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), *known, _flat(rows)])
-        grads = _sum_geometry(frame, rows, width, conics, opacities, absgrad)
-    lift(frame, v_image, v_colors, None, accumulate=False)
+        if not shared and frame.ids is not None and len(frame.ids) < v_colors.numel() // channels:
+            v_colors.zero_()
+        grads = _sums(reduction, frame, rows, conics, opacities, absgrad, None if shared else v_colors)
+        if shared:
+            _sum_colors(frame, rows, geometry_width, channels, v_colors, 0)
+        return grads, v_colors
+    if not geometry:
+        lift(frame, v_image, v_colors, None, accumulate=False)
+        return (None,) * 4, v_colors
+    count = _columns(frame, channels, colors.element_size())
+    rows = colors.new_empty(len(frame.list), geometry_width + count)
+    kernel = channel_kernels(real, absgrad)[1]
+    bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), count, *known, _flat(rows)])
+    _, reduction = compositing_adjoint(real, 0, absgrad)
+    grads = _sums(reduction, frame, rows, conics, opacities, absgrad, None)
+    _sum_colors(frame, rows, geometry_width, count, v_colors, 0)
+    lift(frame, v_image, v_colors, None, accumulate=False, first=count)
     return grads, v_colors
 
 
-def lift(frame: Frame, maps: Tensor, sums: Tensor, totals: Tensor | None, accumulate: bool = True) -> None:
-    """Adjoint of :func:`images` with respect to colours: writes or adds to ``sums`` [rows, D] from maps [C, H, W, D], and
-    adds the weights to ``totals`` [rows]. D is at least eight."""
-    channels, intersections = maps.shape[-1], len(frame.list)
+def _columns(frame: Frame, channels: int, size: int) -> int:
+    """How many of the remaining channels' gradients to hold at a time: a multiple of 32, or all."""
+    most = max(SCRATCH // (size * max(len(frame.list), 1)) // 32 * 32, 32)
+    return channels if channels - most < MIN_CHANNELS else most
+
+
+def lift(
+    frame: Frame,
+    maps: Tensor,
+    sums: Tensor,
+    totals: Tensor | None,
+    accumulate: bool = True,
+    first: int = 0,
+) -> None:
+    """Adjoint of :func:`images` with respect to colours, from channel ``first`` on: writes or adds to ``sums`` [rows, D]
+    from maps [C, H, W, D], and adds the weights to ``totals`` [rows]. D is at least MIN_CHANNELS."""
+    channels = maps.shape[-1]
     kernel = channel_kernels(_real(maps))[2]
-    most = max(SCRATCH // (maps.element_size() * max(intersections, 1)) // 32 * 32, 32)
-    first = 0
     while first < channels:
-        count = min(most, channels - first)
-        if channels - first - count < MAX_CHANNELS:
-            count = channels - first
-        rows = maps.new_empty(intersections * count)
-        weights = maps.new_empty(intersections) if totals is not None and first == 0 else None
-        bridge.launch_tasks(
-            kernel,
-            frame.tasks,
-            [*_scene(frame, channels), first, count, *map(_flat, (maps, rows, weights))],
-        )
-        _sum_colors(frame, rows, count, 0, count, sums, first, accumulate)
+        count = _columns(frame, channels - first, maps.element_size())
+        rows = maps.new_empty(len(frame.list), count)
+        weights = maps.new_empty(len(frame.list), 1) if totals is not None and first == 0 else None
+        outputs = map(_flat, (maps, rows, weights))
+        bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), first, count, *outputs])
+        _sum_colors(frame, rows, 0, count, sums, first, accumulate)
         if weights is not None:
-            _sum_colors(frame, weights, 1, 0, 1, totals[:, None], 0, accumulate)
+            _sum_colors(frame, weights, 0, 1, totals[:, None], 0, accumulate)
         first += count
 
 
-def _sum_geometry(frame: Frame, rows: Tensor, width: int, conics: Tensor, opacities: Tensor, absgrad: bool) -> tuple:
-    """Gradients of the splats' geometry from the rows of their intersections."""
-    count = opacities.numel()
+def _sums(reduction, frame: Frame, rows, conics, opacities, absgrad: bool, v_colors) -> tuple:
+    """Gradients of the splats from the rows of their intersections; fills ``v_colors`` if given."""
     v_means2d = conics.new_empty(*opacities.shape, 2)
     absolute = torch.empty_like(v_means2d) if absgrad else None
     v_conics, v_opacities = torch.empty_like(conics), torch.empty_like(opacities)
+    own = frame.ids if v_colors is not None and frame.settings.colors_of != PER_SPLAT else None
     outputs = (v_means2d, absolute, v_conics, v_opacities)
-    arguments = [_flat(rows), width, *map(_flat, (frame.rank, conics, opacities, *outputs))]
-    bridge.launch(reduction(_real(rows))[0], count, arguments, rows)
+    arguments = map(_flat, (frame.rank, conics, opacities, own, *outputs, v_colors))
+    bridge.launch(reduction, opacities.numel(), [_flat(rows), rows.shape[1], *arguments], rows)
     return outputs
 
 
-def _sum_colors(frame, rows, width: int, column: int, count: int, out: Tensor, channel: int, accumulate=False) -> None:
+def _sum_colors(frame, rows, column: int, count: int, out: Tensor, channel: int, accumulate=False) -> None:
     """``out[:, channel : channel + count]`` from the columns from ``column`` on of the rows of intersections."""
     channels = out.shape[-1]
     entries = out.numel() // channels
     arguments = [
-        _flat(rows), width, column, count, _flat(frame.rank), _flat(frame.slots), frame.settings.colors_of, entries,
+        _flat(rows), rows.shape[1], column, count, _flat(frame.rank), _flat(frame.slots), frame.settings.colors_of, entries,
         _flat(out), channels, channel, int(accumulate),
     ]  # fmt: skip
-    bridge.launch(reduction(_real(rows))[1], entries, arguments, rows)
+    bridge.launch(color_reduction(_real(rows)), entries, arguments, rows)
 
 
 def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:

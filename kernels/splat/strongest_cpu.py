@@ -11,10 +11,10 @@ while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
     Tile tile(index, width, height);
-    for (int e = starts.data[index]; e < starts.data[index + 1] && tile.live > 0; e++) {
-        const int n = list.data[e];
-        const Splat s(record.data + (long long)n * RECORD, tile);
-        const long long id = place.data[n * PLACE + 5];
+    for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
+        const Record& r = list.next();
+        const Splat s(r, tile);
+        const long long id = r.color;
         for (int h = 0; h < 2; h++)
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
@@ -43,7 +43,7 @@ def strongest_kernel(real):
         f"semaflow_strongest_{real.__name__}",
         snippet(real, _STRONGEST),
         {
-            "width": int, "height": int, "k": int, "starts": ints, "list": ints, "record": reals, "place": ints,
+            "width": int, "height": int, "k": int, "starts": ints, "entries": ints, "records": ints,
             "ids": wp.array(dtype=wp.int64), "weights": reals, "tasks": int, "counter": ints,
         },
     )  # fmt: skip

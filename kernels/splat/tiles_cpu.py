@@ -13,7 +13,7 @@ import warp as wp
 
 from .native import kernel, snippet
 
-MAX_CHANNELS = 8
+MAX_CHANNELS = 16
 
 _FORWARD = r"""
 while (true) {
@@ -21,10 +21,10 @@ while (true) {
     if (index >= tasks) return;
     Tile tile(index, width, height);
     V image[D][GROUPS] = {};
-    for (int e = starts.data[index]; e < starts.data[index + 1] && tile.live > 0; e++) {
-        const int k = list.data[e];
-        const Splat s(record.data + (long long)k * RECORD, tile);
-        const R* f = colors.data + (long long)place.data[k * PLACE + 5] * D;
+    for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
+        const Record& r = list.next();
+        const Splat s(r, tile);
+        const R* f = colors.data + (long long)r.color * D;
         for (int h = 0; h < 2; h++)
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
@@ -51,7 +51,7 @@ while (true) {
 # Row of an intersection: with p the derivative by the exponent, the sums over pixels of p, p dx, p dy, p dx dx, p dx dy,
 # p dy dy, then (ABS) |p dx'|, |p dy'| with (dx', dy') = conic (dx, dy), then the gradient of the colour.
 _BACKWARD = r"""
-constexpr int WIDTH = 6 + 2 * ABS + D, SUMS = (WIDTH + 7) / 8 * 8;
+constexpr int WIDTH = 6 + 2 * ABS + D;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
@@ -69,14 +69,13 @@ while (true) {
             rest[g][j] = r;
         }
     }
-    for (int e = starts.data[index]; e < starts.data[index + 1]; e++) {
-        const int k = list.data[e];
-        const int* p = place.data + (long long)k * PLACE;
-        R* row_out = rows.data + (p[3] + (long long)(tile.ty - p[1]) * p[2] + tile.tx - p[0]) * WIDTH;
-        V sum[SUMS] = {};
+    for (List list(records.data, entries.data, starts.data, index); list.more();) {
+        const Record& record = list.next();
+        R* row_out = rows.data + Intersection::of(record, tile) * WIDTH;
+        V sum[WIDTH] = {};
         if (tile.live > 0) {
-            const Splat s(record.data + (long long)k * RECORD, tile);
-            const R* f = colors.data + (long long)p[5] * D;
+            const Splat s(record, tile);
+            const R* f = colors.data + (long long)record.color * D;
             for (int h = 0; h < 2; h++)
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h;
@@ -115,23 +114,19 @@ while (true) {
                     for (int d = 0; d < D; d++) sum[6 + 2 * ABS + d] += w * v[d][g];
                 }
         }
-        for (int i = 0; i < SUMS; i += 8) {
-            const V total = Vec::sums(sum + i);
-            if (WIDTH - i >= 8) Vec::store(row_out + i, total);
-            else for (int j = 0; j < WIDTH - i; j++) row_out[i + j] = total[j];
-        }
+        Vec::sums(sum, WIDTH, row_out);
     }
 }
 """
 
-# Sums the rows of a splat: gradients by its mean, conic and opacity.
+# Sums the rows of a splat: gradients by its mean, conic and opacity, and its colour where that is its own.
 _GEOMETRY = r"""
+constexpr int WIDTH = 6 + 2 * ABS + D;
 const int first = rank.data[2 * index], count = rank.data[2 * index + 1];
-R sum[8] = {};
-const int columns = v_absolute.shape[0] > 0 ? 8 : 6;
+R sum[WIDTH] = {};
 for (int i = 0; i < count; i++) {
     const R* row = rows.data + (long long)(first + i) * row_width;
-    for (int j = 0; j < columns; j++) sum[j] += row[j];
+    for (int j = 0; j < WIDTH; j++) sum[j] += row[j];
 }
 const R* conic = conics.data + 3 * index;
 v_means2d.data[2 * index] = conic[0] * sum[1] + conic[1] * sum[2];
@@ -140,9 +135,13 @@ v_conics.data[3 * index] = R(-0.5) * sum[3];
 v_conics.data[3 * index + 1] = -sum[4];
 v_conics.data[3 * index + 2] = R(-0.5) * sum[5];
 v_opacities.data[index] = count > 0 ? sum[0] / opacities.data[index] : R(0);
-if (columns == 8) {
+if constexpr (ABS) {
     v_absolute.data[2 * index] = sum[6];
     v_absolute.data[2 * index + 1] = sum[7];
+}
+if (D > 0 && v_colors.shape[0] > 0) {
+    R* to = v_colors.data + (own.shape[0] > 0 ? own.data[index] : index) * D;
+    for (int d = 0; d < D; d++) to[d] = sum[6 + 2 * ABS + d];
 }
 """
 
@@ -173,7 +172,7 @@ def compositing(real, channels: int):
         f"semaflow_composite_{real.__name__}_{channels}",
         snippet(real, _FORWARD, D=channels),
         {
-            "width": int, "height": int, "starts": ints, "list": ints, "record": reals, "place": ints, "colors": reals,
+            "width": int, "height": int, "starts": ints, "entries": ints, "records": ints, "colors": reals,
             "backgrounds": reals, "out": reals, "alphas": reals, "transmittance": reals, "tasks": int, "counter": ints,
         },
     )
@@ -181,45 +180,48 @@ def compositing(real, channels: int):
 
 @functools.cache
 def compositing_adjoint(real, channels: int, absolute: bool):
-    """Kernel that writes a row of gradients per intersection for ``channels`` channels."""
+    """Kernels ``(adjoint, reduction)``: a row of gradients per intersection, and their sums per splat.
+
+    With no channels there is only the reduction, for rows of the geometry alone.
+    """
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
-    return kernel(
+    module = f"semaflow_composite_adjoint_{real.__name__}_{channels}_{absolute:d}"
+    adjoint = channels and kernel(
         "composite_adjoint",
-        f"semaflow_composite_adjoint_{real.__name__}_{channels}_{absolute:d}",
+        module,
         snippet(real, _BACKWARD, D=channels, ABS=absolute),
         {
-            "width": int, "height": int, "starts": ints, "list": ints, "record": reals, "place": ints, "colors": reals,
+            "width": int, "height": int, "starts": ints, "entries": ints, "records": ints, "colors": reals,
             "out": reals, "transmittance": reals, "v_out": reals, "v_alphas": reals, "rows": reals, "tasks": int,
             "counter": ints,
         },
-    )
+    )  # fmt: skip
+    reduction = kernel(
+        "reduction",
+        module,
+        snippet(real, _GEOMETRY, D=channels, ABS=absolute),
+        {
+            "rows": reals, "row_width": int, "rank": ints, "conics": reals, "opacities": reals, "own": wp.array(dtype=wp.int64),
+            "v_means2d": reals, "v_absolute": reals, "v_conics": reals, "v_opacities": reals, "v_colors": reals,
+            "first_index": int,
+        },
+        elements=True,
+    )  # fmt: skip
+    return adjoint, reduction
 
 
 @functools.cache
-def reduction(real):
-    """Kernels ``(geometry, colors)`` that sum the rows of intersections per splat and per row of colours."""
+def color_reduction(real):
+    """Kernel that sums columns of the rows of intersections per row of colours."""
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
-    head = "typedef float R;\n" if real is wp.float32 else "typedef double R;\n"
-    module = f"semaflow_reduction_{real.__name__}"
-    geometry = kernel(
-        "sum_geometry",
-        module,
-        head + _GEOMETRY,
-        {
-            "rows": reals, "row_width": int, "rank": ints, "conics": reals, "opacities": reals, "v_means2d": reals,
-            "v_absolute": reals, "v_conics": reals, "v_opacities": reals, "first_index": int,
-        },
-        elements=True,
-    )
-    colors = kernel(
+    return kernel(
         "sum_colors",
-        module,
-        head + _COLORS,
+        f"semaflow_color_reduction_{real.__name__}",
+        snippet(real, _COLORS),
         {
             "rows": reals, "row_width": int, "column": int, "count": int, "rank": ints, "slots": ints,
             "colors_of": int, "v_colors_rows": int, "v_colors": reals, "channels": int, "channel": int,
             "accumulate": int, "first_index": int,
         },
         elements=True,
-    )
-    return geometry, colors
+    )  # fmt: skip

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from .frame import PER_GAUSSIAN, Settings
 from .inputs import expect, projected
-from .render_cpu import lift
-from .tiles_cpu import MAX_CHANNELS
+from .render_cpu import MIN_CHANNELS, lift
 
 
 @torch.no_grad()
@@ -48,7 +47,7 @@ def uplift(
     )
     dtype = torch.float64 if means.dtype == torch.float64 else torch.float32
     # The kernels want at least eight channels.
-    wide = max(channels, MAX_CHANNELS)
+    wide = max(channels, MIN_CHANNELS)
     sums = torch.zeros(len(means), wide, dtype=dtype, device=means.device)
     weights = torch.zeros(len(means), dtype=dtype, device=means.device)
     for camera in range(cameras):
