@@ -42,17 +42,18 @@ class Walk:
     def novel(self, index: int, time: float, width: int, height: int) -> Camera:
         """The ``index``-th camera beside the walk.
 
-        It stands 8 to 12 degrees round, higher or lower, and nearer or farther.
+        It stands 8 to 12 degrees round, higher or lower, and a step nearer, and holds the camera as level as the
+        walker does: what lies beyond the borders of the training frames is nobody's to know.
         """
         generator = np.random.default_rng([self.seed, 23, index])
         side = math.radians(generator.uniform(8, 12)) * (-1 if index % 2 else 1)
         angle = ARC * self._progress(time)
         if not 0 <= angle + side <= ARC:  # beyond the walk's ends lies what no training frame shows
             side = -side
-        up = generator.uniform(0.15, 0.4) * (-1 if index // 2 % 2 else 1)
-        nearer = generator.uniform(-0.25, 0.15)
+        up = generator.uniform(0.1, 0.25) * (-1 if index // 2 % 2 else 1)
+        nearer = generator.uniform(-0.4, -0.15)
         eye = self._eye(BEGIN + angle + side, self._distance(time) + nearer, HEIGHT + up)
-        target = np.add(self.center, generator.uniform(-0.05, 0.05, 3))
+        target = np.add(self.center, generator.uniform(-0.05, 0.05, 3)) + np.array([0, 0, up])
         return Camera.look_at(eye, target, width, height, FOV)
 
     def _progress(self, time: float) -> float:
