@@ -30,8 +30,7 @@ QUALITY = "18"  # x264's constant rate factor; 18 is taken for visually lossless
 
 
 class Video:
-    """An open video: a sequence of frames, float32 [H, W, 3] in 0..1, upright and with square
-    pixels.
+    """A sequence of frames [H, W, 3] in 0..1, upright and with square pixels.
 
     Only the headers are read at first. The first frame asked for decodes all chosen frames once, as
     bytes of the size asked for, which stay in memory (frames x height x width x 3 bytes).
@@ -68,7 +67,7 @@ class Video:
             if None in stamps:  # raw streams carry no times
                 seconds = [index / rate for index in range(len(packets))]
             else:
-                seconds = [float(stamp * stream.time_base) for stamp in sorted(stamps)]
+                seconds = [stamp * float(stream.time_base) for stamp in sorted(stamps)]
         if not seconds:
             raise BadInput(f"{self.path}: holds no frames")
         if len(seconds) < promised - 1:

@@ -9,7 +9,9 @@ import numpy as np
 from ..camera import Camera
 from ..files import BadInput, read_npz
 from ..scene import PointCloud
-from . import colmap, transforms
+from . import transforms
+from .colmap import model_folder
+from .colmap_files import read_points, read_views
 from .lens import Lens
 from .views import View, from_pose
 
@@ -33,9 +35,9 @@ def cameras_for(
     points = None
     if path.suffix == ".npz":
         named, cameras = _from_npz(path, size)
-    elif path.is_dir() and (model := colmap.model_folder(path)):
-        named, cameras = _of_views(colmap.read_views(model))
-        points = colmap.read_points(model)
+    elif path.is_dir() and (model := model_folder(path)):
+        named, cameras = _of_views(read_views(model))
+        points = read_points(model)
     elif transforms.detect(path):
         named, cameras = _of_views(transforms.read_views(transforms.transforms_file(path)))
     elif path.exists():
@@ -76,11 +78,7 @@ def _from_npz(path: Path, size: tuple[int, int]) -> tuple[list[str], list[tuple[
             f"got {', '.join(sorted(arrays)) or 'none'}"
         )
     poses, count = arrays[pose], len(np.atleast_1d(arrays[pose]))
-    Ks = (
-        arrays[focal]
-        if arrays[focal].ndim == 3
-        else np.broadcast_to(arrays[focal], (count, *arrays[focal].shape))
-    )
+    Ks = arrays[focal] if arrays[focal].ndim == 3 else np.repeat(arrays[focal][None], count, 0)
     for key, array, shape in ((pose, poses, (count, 4, 4)), (focal, Ks, (count, 3, 3))):
         if array.shape != shape or array.dtype.kind not in "fiu":
             raise BadInput(
