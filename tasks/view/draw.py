@@ -46,7 +46,7 @@ def draw_curves(ps: ModuleType, name: str, curves: Curves, radius: float) -> Non
     network.add_color_quantity("color", curves.colors.numpy(), enabled=True)
     network.set_radius(radius, relative=False)
     heads.add_color_quantity("color", curves.head_colors.numpy(), enabled=True)
-    heads.set_radius(3.2 * radius, relative=False)
+    heads.set_radius(3 * radius, relative=False)
 
 
 def draw_camera(ps: ModuleType, name: str, frame: Frame, length: float) -> None:
@@ -118,10 +118,10 @@ def vertical_fov(camera: Camera) -> float:
     return math.degrees(2 * math.atan(0.5 * camera.height / camera.K[1, 1].item()))
 
 
-def robust_size(positions: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Lower and upper corner [3] of the box of the middle 96% of points, and its diagonal."""
+def robust_box(positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper corner [3] of the box of the middle 96% of points [N, 3], never flat."""
     sample = positions[:: max(1, len(positions) // 100_000)]
     if len(sample) == 0:
-        return torch.zeros(3), torch.ones(3), 1.0
+        return torch.zeros(3), torch.ones(3)
     low, high = torch.quantile(sample, torch.tensor([0.02, 0.98]), dim=0)
-    return low, high, max((high - low).norm().item(), 1e-6)
+    return low, torch.maximum(high, low + 1e-3)

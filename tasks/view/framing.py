@@ -10,7 +10,7 @@ from torch import Tensor
 from ...scenes import Camera, Scene
 
 ABOVE = math.radians(24)  # least elevation over the target: enough to see paths on a floor as such
-MARGIN = 1.35  # room around what has to fit
+MARGIN = 1.6  # room around what has to fit: its surroundings tell where it is
 
 
 def overview(scene: Scene, focus: Tensor, width: int, height: int, fov: float = 45.0) -> Camera:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from ...fields.gaussians.state import GaussianState
 from ...fields.rendering import Rendering
 from ...scenes import BadInput, Camera, Frame, Scene
 from ...scenes.teachers.pca import pca_colors
+from ..likeness import Likeness
 from ..pictures import PALETTE
 from ..selection import Selection
 from . import colors as paint
@@ -137,14 +139,21 @@ class Layers:
             colors = torch.where(chosen[:, None], colors, paint.toward(colors, 1.0, dim))
         return Points(ids, state.means.cpu()[ids], colors[ids], radii)
 
+    @cached_property
+    def likeness(self) -> Likeness:
+        """Features that clicks are compared by; BadInput for a field without semantics."""
+        return Likeness.of(self.field)
+
+    @cached_property
+    def unit_features(self) -> Tensor:
+        """Features of length 1, each averaged over its neighbourhood, [N, D]."""
+        return torch.nn.functional.normalize(self.likeness.features.cpu(), dim=-1)
+
     def semantic_colors(self) -> Tensor | None:
-        """Colour of every Gaussian by the principal components of its feature, [N, 3], as in
-        rendered features; None for a field without semantics."""
-        if self._semantic is None:
-            features = self._features()
-            if features is None:
-                return None
-            self._semantic, _ = pca_colors(features)
+        """Colour of every Gaussian by the principal components of its feature, [N, 3]; None for a
+        field without semantics."""
+        if self._semantic is None and self.field.semantics() is not None:
+            self._semantic, _ = pca_colors(self.unit_features)
         return self._semantic
 
     def paths(self) -> Tensor:
@@ -191,10 +200,10 @@ class Layers:
         so that parts differ in colour although the background has far more Gaussians. A weak
         component is stretched less than to the full range: it may be nothing but noise.
         """
-        features = self._features()
-        if features is None:
+        if self.field.semantics() is None:
             index = list(self.selections).index(name) % len(PALETTE)
             return PALETTE[index].expand(len(ids), 3)
+        features = self.unit_features
         chosen = torch.stack([s.selected for s in self.selections.values()]).any(0)
         inside, outside = chosen.nonzero()[:, 0], (~chosen).nonzero()[:, 0]
         outside = outside[:: max(1, len(outside) // max(1, len(inside)))]
@@ -203,12 +212,6 @@ class Layers:
         widen = (span.max() / 3 - span).clamp_min(0) / 2
         basis = replace(basis, low=basis.low - widen, high=basis.high + widen)
         return paint.vivid(pca_colors(features[ids], basis)[0])
-
-    def _features(self) -> Tensor | None:
-        features = self.field.semantics()
-        if features is None:
-            return None
-        return torch.nn.functional.normalize(features.detach().cpu(), dim=-1)
 
     @torch.no_grad()
     def focus(self, time: float, opacity: float = 0.1) -> Tensor:

@@ -75,7 +75,7 @@ class Panel:
         gui.SameLine()
         _, look.render = gui.Checkbox("render", look.render)
         if gui.Button("overview"):
-            self.viewer.frame_scene()
+            self.viewer.look_over()
         gui.SameLine()
         if gui.Button("through the camera"):
             self.viewer.through_camera()

@@ -29,5 +29,7 @@ def trajectory_screenshot(
     ps.set_SSAA_factor(2)
     layers = Layers(field, scene, selections, count)
     time = scene.times[-1] if time is None else time
-    look = Look(time, dim=0.5, largest=0.0015, cameras=False)
+    # Dots, not spheres; larger ones where they are few, so that the scene can still be made out.
+    largest = min(0.0035, 0.0025 * (20_000 / max(1, field.count)) ** 0.5)
+    look = Look(time, dim=0.5, largest=largest, cameras=False)
     Viewer(ps, layers, look).screenshot(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +11,6 @@ import torch
 
 from ...scenes import Camera
 from ...scenes.files import replacing
-from ..likeness import Likeness
 from ..select import graded
 from ..selection import Selection
 from . import draw
@@ -31,7 +29,7 @@ class Look:
     coloring: str = "color"
     opacity: float = 0.1  # Gaussians below are left out
     size: float = 1.0  # spheres in standard deviations
-    largest: float = 0.01  # radius of a sphere at most, as a share of the scene's size
+    largest: float = 0.012  # radius of a sphere at most, as a share of the distance looked from
     dim: float = 0.0  # how pale everything is that belongs to no object, 0..1
     gaussians: bool = True
     cameras: bool = True
@@ -53,14 +51,15 @@ class Viewer:
         self._sent: dict[str, object] = {}
         self._ids: dict[str, torch.Tensor] = {}  # Gaussians behind a structure's elements
         points = layers.points(self.look.time, opacity=self.look.opacity)
-        low, high, self.scale = draw.robust_size(points.positions)
+        low, high = draw.robust_box(points.positions)
         # polyscope's own extents would follow the farthest floater.
         ps.set_automatically_compute_scene_extents(False)
-        ps.set_length_scale(self.scale)
+        ps.set_length_scale((high - low).norm().item())
         ps.set_bounding_box(low.tolist(), high.tolist())
         ps.set_up_dir(nearest_axis(layers.scene.up))
+        # Thickness of everything follows the distance it is first looked at from.
+        self.distance = self.look_over()
         self.update()
-        self.frame_scene()
 
     def update(self) -> None:
         """Show what :attr:`look` and the layers' objects ask for; only what changed is sent on."""
@@ -70,7 +69,7 @@ class Viewer:
         if self._changed(GAUSSIANS, (*wanted, cuts.get(look.coloring), look.dim and cuts)):
             points = self.layers.points(look.time, look.coloring, look.opacity, look.dim)
             draw.draw_points(
-                self.ps, GAUSSIANS, points, look.size, look.largest * self.scale
+                self.ps, GAUSSIANS, points, look.size, look.largest * self.distance
             )
             self.ps.get_point_cloud(GAUSSIANS).set_enabled(look.gaussians)
             self._ids[GAUSSIANS] = points.ids
@@ -93,7 +92,7 @@ class Viewer:
 
     def _update_curves(self, name: str) -> None:
         curves = self.layers.curves(name, self.look.time)
-        draw.draw_curves(self.ps, name, curves, 0.0011 * self.scale)
+        draw.draw_curves(self.ps, name, curves, 0.0015 * self.distance)
         steps = len(self.layers.times)
         self._ids[name] = curves.ids.repeat_interleave(steps)
         self._ids[draw.HEADS + name] = curves.ids
@@ -105,14 +104,19 @@ class Viewer:
         for frame in self.layers.frames():
             name = f"camera {frame.name}"
             if not self.ps.has_camera_view(name):
-                draw.draw_camera(self.ps, name, frame, 0.05 * self.scale)
+                draw.draw_camera(self.ps, name, frame, 0.06 * self.distance)
             self.ps.get_camera_view(name).set_enabled(self.look.cameras)
 
-    def frame_scene(self) -> None:
-        """Look at the objects, or the whole scene without any, from the training cameras' side."""
+    def look_over(self) -> float:
+        """Look at the objects, or the whole scene without any, from the training cameras' side.
+
+        Returns the distance to what is looked at, in scene units.
+        """
         width, height = self.ps.get_window_size()
         focus = self.layers.focus(self.look.time, self.look.opacity)
-        draw.look_through(self.ps, overview(self.layers.scene, focus, width, height))
+        camera = overview(self.layers.scene, focus, width, height)
+        draw.look_through(self.ps, camera)
+        return (focus.median(0).values - camera.center).norm().item()
 
     def through_camera(self) -> Camera:
         """Look through the training camera of the present time; returns it."""
@@ -132,11 +136,6 @@ class Viewer:
             index = int(self.layers.curves(hit.structure_name, self.look.time).edges[index, 0])
         return int(ids[index])
 
-    @cached_property
-    def likeness(self) -> Likeness:
-        """Features that clicks are compared by; BadInput for a field without semantics."""
-        return Likeness.of(self.layers.field)
-
     @torch.no_grad()
     def select_like(self, gaussian: int, name: str, grain: str = "whole") -> Selection:
         """Show everything like a Gaussian as the object ``name``.
@@ -144,8 +143,9 @@ class Viewer:
         ``grain`` is whole or part, as in :func:`..select.by_click`. BadInput for a field without
         semantics, or a name that cannot be one.
         """
-        query = self.likeness.features[gaussian]
-        scores, cut = graded(self.likeness, query, grain)
+        likeness = self.layers.likeness
+        query = likeness.features[gaussian]
+        scores, cut = graded(likeness, query, grain)
         how = f"click on Gaussian {gaussian} in the viewer, {grain}"
         selection = Selection.of(name, scores, cut, query, how)
         self.layers.add(selection)

@@ -152,7 +152,7 @@ def panel(folder: Path) -> None:
     assert "letters, digits" in control.message
     plain = PathField(**{**vars(field), "features": None})
     viewer.layers.field = plain
-    del viewer.likeness
+    del viewer.layers.likeness
     control.picked = "third"
     control.select_at(50, 60)
     assert "no semantics" in control.message
