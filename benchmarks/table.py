@@ -110,7 +110,7 @@ class Table:
 
 
 def write(name: str, taken_on: dict, tables: list[Table]) -> Path:
-    """Save the tables of a benchmark and what :func:`machine` said before, as ``results/NAME.json``."""
+    """Save the tables of a benchmark, and what :func:`machine` said, as ``results/NAME.json``."""
     record = {
         "machine": taken_on,
         "tables": [{"title": t.title, "rows": t.rows, "notes": t.notes} for t in tables],

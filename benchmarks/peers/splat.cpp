@@ -52,11 +52,10 @@ inline __m128 sum4(vec a, vec b, vec c, vec d) {
     return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
 }
 
-// exp(x) for x <= 0: 2^n times a polynomial of degree 6 on [-1/2, 1/2]; relative error below 2e-7.
-inline vec exp_negative(vec x) {
-    const vec y = _mm256_max_ps(_mm256_mul_ps(x, set(1.44269504f)), set(-126.0f));
-    const vec n = _mm256_round_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const vec f = _mm256_sub_ps(y, n);
+// 2^x for x <= 0: 2^n times a polynomial of degree 6 on [-1/2, 1/2]; relative error below 2e-7.
+inline vec exp2_negative(vec x) {
+    const vec y = _mm256_max_ps(x, set(-100.0f)), magic = set(12582912.0f);  // 1.5 * 2^23: rounds to whole numbers
+    const vec whole = _mm256_add_ps(y, magic), f = _mm256_sub_ps(y, _mm256_sub_ps(whole, magic));
     vec p = set(1.54035304e-4f);
     p = fma(p, f, set(1.33335581e-3f));
     p = fma(p, f, set(9.61812911e-3f));
@@ -64,12 +63,12 @@ inline vec exp_negative(vec x) {
     p = fma(p, f, set(2.40226507e-1f));
     p = fma(p, f, set(6.93147181e-1f));
     p = fma(p, f, set(1.0f));
-    const __m256i e = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+    const __m256i e = _mm256_slli_epi32(_mm256_castps_si256(whole), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), e));
 }
 
-struct Splat {  // one projected Gaussian, as the tile loops read it
-    float x, y, A, B, C, opacity, reach, half;  // reach: sigma at the cut-off; half: half height in pixels
+struct alignas(64) Splat {  // one projected Gaussian, as the tile loops read it
+    float x, y, A, B, C, opacity, log2_opacity, reach, half;  // reach: 2 sigma at the cut-off; half: half height
     float color[PLANAR ? D : 1];
 };
 
@@ -90,7 +89,7 @@ struct Frame {
     const float *means, *quats, *scales, *opacities, *colors;
     std::vector<Splat> splats;
     std::vector<float> depth;
-    std::vector<int> order, first, tile_begin;  // depth order; first row of each in that order; lists of tiles
+    std::vector<int> order, first, tile_begin;  // depth order; first row of each Gaussian; lists of tiles
     std::vector<int> entry, row;                // per list entry: Gaussian and its row of gradient sums
     float* image;
     std::vector<float> transmittance, sums;
@@ -170,6 +169,7 @@ bool project(Frame& f, int i) {
     if (s.x + half_width <= 0 || s.x - half_width >= f.width || s.y + s.half <= 0 || s.y - s.half >= f.height)
         return false;
     s.opacity = o;
+    s.log2_opacity = std::log2(o);
     f.depth[i] = c.z;
     if (PLANAR) std::memcpy(s.color, f.colors + size_t(i) * D, sizeof(float) * (PLANAR ? D : 1));
     return true;
@@ -214,7 +214,7 @@ void bin(Frame& f) {
     }
     const int visible = int(keys.size()), tiles = f.tiles_x * f.tiles_y;
     f.order.resize(visible);
-    f.first.assign(visible + 1, 0);
+    f.first.assign(f.count + 1, 0);
     f.tile_begin.assign(tiles + 1, 0);
     // Every thread counts, then places, its share of the order; shares are stacked in order within each tile.
     const int threads = omp_get_max_threads();
@@ -225,9 +225,9 @@ void bin(Frame& f) {
         const int from = int(int64_t(visible) * t / threads), to = int(int64_t(visible) * (t + 1) / threads);
         for (int k = from; k < to; k++) {
             int touched = 0;
-            f.order[k] = keys[k].second;
-            each_tile(f, f.splats[keys[k].second], [&](int tile) { place[t][tile]++; touched++; });
-            f.first[k + 1] = touched;
+            const int i = f.order[k] = keys[k].second;
+            each_tile(f, f.splats[i], [&](int tile) { place[t][tile]++; touched++; });
+            f.first[i + 1] = touched;
         }
 #pragma omp barrier
 #pragma omp single
@@ -242,12 +242,12 @@ void bin(Frame& f) {
                 }
             }
             f.tile_begin[tiles] = total;
-            for (int k = 0; k < visible; k++) f.first[k + 1] += f.first[k];
-            f.entry.resize(total);
+            for (int i = 0; i < f.count; i++) f.first[i + 1] += f.first[i];
+            f.entry.assign(total + 4, 0);
             f.row.resize(total);
         }
         for (int k = from; k < to; k++) {
-            int row = f.first[k];
+            int row = f.first[f.order[k]];
             each_tile(f, f.splats[f.order[k]], [&](int tile) {
                 const int slot = place[t][tile]++;
                 f.entry[slot] = f.order[k];
@@ -257,46 +257,60 @@ void bin(Frame& f) {
     }
 }
 
-// Calls block(row, column, dx, dy, alpha, counted) for each block of 8 pixels in a tile that the Gaussian may reach and
-// in which a pixel is alive; ``counted`` masks the lanes it contributes to. Pixels that it would end are marked dead
-// (negative transmittance) here; the caller updates those that it counts.
+// Calls block(row, column, dx, dy, alpha, transmittance, counted) for each block of 8 pixels in a tile that the Gaussian
+// may reach; alpha is 0 but in the lanes that it is ``counted`` in. A pixel that it would end is marked as done
+// (negative transmittance) here.
 template <class Block>
 inline void each_block(const Splat& s, float x0, float y0, int rows, float* T, int& alive, Block block) {
-    const float cy = s.y - y0, det = s.A * s.C - s.B * s.B, inverse = 1 / s.A;
-    const int top = std::max(0, int(std::ceil(cy - s.half - 0.5f))), bottom = std::min(rows - 1, int(std::floor(cy + s.half - 0.5f)));
-    const vec lanes = _mm256_setr_ps(0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f);
-    for (int row = top; row <= bottom; row++) {
-        const float dy = cy - (row + 0.5f);
-        const float space = s.A * s.reach - det * dy * dy;
-        if (space < 0) continue;
-        const float half = std::sqrt(space) * inverse + 0.01f, middle = s.x - x0 + s.B * dy * inverse;
-        const float left = middle - half - 0.5f, right = middle + half - 0.5f;
-        if (right < 0 || left > TILE - 1) continue;
-        const int from = left > 7.0f ? 8 : 0, to = right < 8.0f ? 0 : 8;
-        for (int column = from; column <= to; column += 8) {
-            float* t = T + row * TILE + column;
+    const float x = s.x - x0 - 0.5f, y = s.y - y0 - 0.5f, det = s.A * s.C - s.B * s.B, inverse = 1 / s.A;
+    const vec lanes = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), zero = _mm256_setzero_ps();
+    // Which rows of the left and of the right half the ellipse crosses, a little enlarged against rounding.
+    int crossed[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        const vec dy = _mm256_sub_ps(set(y - 8 * i), lanes);
+        const vec space = _mm256_fnmadd_ps(_mm256_mul_ps(set(det), dy), dy, set(s.A * s.reach * 1.01f));
+        const vec half = fma(_mm256_sqrt_ps(_mm256_max_ps(space, zero)), set(inverse), set(0.01f));
+        const vec middle = fma(set(s.B * inverse), dy, set(x));
+        const vec low = _mm256_sub_ps(middle, half), high = _mm256_add_ps(middle, half);
+        const vec inside = _mm256_cmp_ps(space, zero, _CMP_GE_OQ);
+        const auto between = [&](float left, float right) {
+            const vec touches = _mm256_and_ps(_mm256_cmp_ps(high, set(left), _CMP_GE_OQ), _mm256_cmp_ps(low, set(right), _CMP_LE_OQ));
+            return _mm256_movemask_ps(_mm256_and_ps(inside, touches)) << (8 * i);
+        };
+        crossed[0] |= between(0, 7);
+        crossed[1] |= between(8, 15);
+    }
+    constexpr float LOG2E = 1.44269504f;
+    const float c = -0.5f * LOG2E * s.C;
+    for (int h = 0; h < 2; h++) {
+        const vec dx = _mm256_sub_ps(set(x - 8 * h), lanes);
+        const vec q = fma(_mm256_mul_ps(set(-0.5f * LOG2E * s.A), dx), dx, set(s.log2_opacity));
+        const vec b = _mm256_mul_ps(set(-LOG2E * s.B), dx);
+        for (int left = crossed[h] & ((1 << rows) - 1); left; left &= left - 1) {
+            const int row = __builtin_ctz(left);
+            const float dy = y - row;
+            float* t = T + row * TILE + 8 * h;
             const vec transmittance = load(t);
-            vec mask = _mm256_cmp_ps(transmittance, _mm256_setzero_ps(), _CMP_GT_OQ);
-            const vec dx = _mm256_sub_ps(set(s.x - x0 - column), lanes);
-            const vec sigma = fma(fma(set(0.5f * s.A), dx, set(s.B * dy)), dx, set(0.5f * s.C * dy * dy));
             const vec alpha = _mm256_min_ps(
-                _mm256_mul_ps(set(s.opacity), exp_negative(_mm256_sub_ps(_mm256_setzero_ps(), sigma))), set(ALPHA_MAX));
-            mask = _mm256_and_ps(mask, _mm256_cmp_ps(alpha, set(ALPHA_MIN), _CMP_GE_OQ));
-            if (_mm256_testz_ps(mask, mask)) continue;
+                exp2_negative(fma(set(dy), fma(set(c), set(dy), b), q)), set(ALPHA_MAX));
+            const vec mask = _mm256_and_ps(
+                _mm256_cmp_ps(transmittance, zero, _CMP_GT_OQ), _mm256_cmp_ps(alpha, set(ALPHA_MIN), _CMP_GE_OQ));
             const vec after = _mm256_fnmadd_ps(transmittance, alpha, transmittance);
             const vec ended = _mm256_and_ps(mask, _mm256_cmp_ps(after, set(T_MIN), _CMP_LE_OQ));
-            const vec counted = _mm256_andnot_ps(ended, mask);
-            vec next = _mm256_blendv_ps(transmittance, after, counted);
-            const int ends = _mm256_movemask_ps(ended);
-            if (ends) {
-                next = _mm256_blendv_ps(next, _mm256_sub_ps(_mm256_setzero_ps(), transmittance), ended);
+            vec counted = mask, next = _mm256_blendv_ps(transmittance, after, mask);
+            if (const int ends = _mm256_movemask_ps(ended)) {
+                counted = _mm256_andnot_ps(ended, mask);
+                next = _mm256_blendv_ps(next, _mm256_sub_ps(zero, transmittance), ended);
                 alive -= __builtin_popcount(ends);
             }
             store(t, next);
-            block(row, column, dx, dy, _mm256_and_ps(alpha, counted), transmittance, counted);
+            block(row, 8 * h, dx, dy, _mm256_and_ps(alpha, counted), transmittance, counted);
         }
     }
 }
+
+// Asks for what entry e + 4 will need; lists have four entries of slack.
+inline void look_ahead(const Frame& f, int e) { __builtin_prefetch(&f.splats[f.entry[e + 4]]); }
 
 struct Tile {
     int x0, y0, columns, rows;
@@ -322,6 +336,7 @@ void list_pairs(const Frame& f, int tile, Tile& t, Pairs& pairs) {
             const size_t size = 2 * used + PIXELS;
             pairs.pixel.resize(size); pairs.weight.resize(size); pairs.alpha.resize(size);
         }
+        look_ahead(f, e);
         each_block(f.splats[f.entry[e]], t.x0, t.y0, t.rows, t.T, t.alive,
                    [&](int row, int column, vec, float, vec alpha, vec transmittance, vec counted) {
             alignas(32) float a[8], w[8];
@@ -343,6 +358,7 @@ void forward_planar(Frame& f, int tile) {
     alignas(32) float image[PLANAR ? D : 1][PIXELS] = {};
     for (int e = f.tile_begin[tile]; e < f.tile_begin[tile + 1] && t.alive > 0; e++) {
         const Splat& s = f.splats[f.entry[e]];
+        look_ahead(f, e);
         each_block(s, t.x0, t.y0, t.rows, t.T, t.alive,
                    [&](int row, int column, vec, float, vec alpha, vec transmittance, vec) {
             const vec weight = _mm256_mul_ps(alpha, transmittance);
@@ -422,6 +438,7 @@ void backward_planar(Frame& f, int tile, const float* g_image, const float* g_al
         }
     for (int e = f.tile_begin[tile]; e < f.tile_begin[tile + 1]; e++) {
         const Splat& s = f.splats[f.entry[e]];
+        look_ahead(f, e);
         float* sums = &f.sums[size_t(f.row[e]) * (GEOMETRY + PADDED)];
         if (t.alive <= 0) {
             std::memset(sums, 0, sizeof(float) * (GEOMETRY + PADDED));
@@ -644,8 +661,8 @@ void frame_backward(Frame* frame, const float* g_image, const float* g_alpha, fl
     Frame& f = *frame;
     double start = omp_get_wtime();
     constexpr int STRIDE = GEOMETRY + PADDED;
-    f.sums.resize(f.entry.size() * STRIDE);
-    const int tiles = f.tiles_x * f.tiles_y, visible = int(f.order.size());
+    f.sums.resize(f.row.size() * STRIDE);
+    const int tiles = f.tiles_x * f.tiles_y;
 #pragma omp parallel
     {
         Pairs pairs;
@@ -663,10 +680,10 @@ void frame_backward(Frame* frame, const float* g_image, const float* g_alpha, fl
     std::memset(g_opacities, 0, sizeof(float) * f.count);
     std::memset(g_colors, 0, sizeof(float) * D * f.count);
 #pragma omp parallel for schedule(static, 64)
-    for (int k = 0; k < visible; k++) {
-        const int i = f.order[k];
+    for (int i = 0; i < f.count; i++) {
+        if (f.splats[i].opacity <= 0) continue;
         float S[GEOMETRY] = {}, *color = g_colors + size_t(i) * D;
-        for (int row = f.first[k]; row < f.first[k + 1]; row++) {
+        for (int row = f.first[i]; row < f.first[i + 1]; row++) {
             const float* sums = &f.sums[size_t(row) * STRIDE];
             for (int n = 0; n < GEOMETRY; n++) S[n] += sums[n];
             for (int c = 0; c < D; c++) color[c] += sums[GEOMETRY + c];
