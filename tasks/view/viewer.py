@@ -11,7 +11,6 @@ import torch
 
 from ...scenes import Camera
 from ...scenes.files import replacing
-from ..select import graded
 from ..selection import Selection
 from . import draw
 from .framing import overview
@@ -140,14 +139,13 @@ class Viewer:
     def select_like(self, gaussian: int, name: str, grain: str = "whole") -> Selection:
         """Show everything like a Gaussian as the object ``name``.
 
-        ``grain`` is whole or part, as in :func:`..select.by_click`. BadInput for a field without
+        ``grain`` is whole or part, as in :meth:`.Likeness.contrast`. BadInput for a field without
         semantics, or a name that cannot be one.
         """
         likeness = self.layers.likeness
         query = likeness.features[gaussian]
-        scores, cut = graded(likeness, query, grain)
         how = f"click on Gaussian {gaussian} in the viewer, {grain}"
-        selection = Selection.of(name, scores, cut, query, how)
+        selection = Selection.of(name, likeness.contrast(query, grain), 0.0, query, how)
         self.layers.add(selection)
         return selection
 
