@@ -43,7 +43,7 @@ def lift(field: GaussianField, cameras: list[Camera], times: list[float], maps, 
     total, weight = None, None
     steps, done = len(times) * (sweeps + 1), 0
     codes = None
-    for sweep in range(sweeps + 1):
+    for _ in range(sweeps + 1):
         total = None
         weight = torch.zeros(field.count)
         for index, (camera, time) in enumerate(zip(cameras, times, strict=True)):

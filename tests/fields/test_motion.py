@@ -1,0 +1,136 @@
+"""Motions: identity at the start, exact for rigid motion, gradients, rotations."""
+
+import torch
+from semaflow.fields.motion import DeformationNetwork, NodeScaffold
+from semaflow.fields.motion.network import encode
+from semaflow.fields.motion.rotations import (
+    align,
+    from_matrix,
+    from_rotation_vector,
+    multiply,
+    to_matrix,
+)
+
+
+def rigid(times, spin=2.0):
+    """A rotation about z and a translation per time: R [T, 3, 3], t [T, 3]."""
+    angle = spin * times
+    R = to_matrix(from_rotation_vector(torch.stack([0 * angle, 0 * angle, angle], -1)))
+    return R, torch.stack([times, 0.5 * times**2, 0.1 * times], -1)
+
+
+def cloud(count=60, seed=0):
+    return torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) - 0.5
+
+
+def scaffold(times):
+    R, t = rigid(times)
+    points = cloud()
+    trajectories = torch.einsum("tij,mj->mti", R, points) + t
+    return NodeScaffold.from_trajectories(trajectories, times, canonical=0), points
+
+
+def test_a_fresh_network_changes_nothing():
+    network = DeformationNetwork(depth=8, width=32)
+    means, quats, scales = cloud(), torch.randn(60, 4), torch.rand(60, 3) + 0.1
+    posed = network.pose(means, quats, scales, None, 0.3)
+    assert torch.equal(posed[0], means)
+    assert torch.allclose(posed[1], torch.nn.functional.normalize(quats, dim=-1))
+    assert torch.equal(posed[2], scales)
+
+
+def test_network_has_the_published_sizes_and_keeps_scales_positive():
+    network = DeformationNetwork()
+    assert [layer.in_features for layer in network.layers] == [84, 256, 256, 256, 256, 340, 256, 256]
+    assert DeformationNetwork(time_frequencies=6, time_network=True).layers[0].in_features == 93
+    network.heads.bias.data.fill_(-10.0)
+    means = cloud()
+    assert network.pose(means, torch.ones(60, 4), torch.ones(60, 3), None, 0.5)[2].min() > 0
+
+
+def test_the_network_sees_positions_without_gradient():
+    network = DeformationNetwork(depth=3, width=16)
+    torch.nn.init.normal_(network.heads.weight)
+    means = cloud().requires_grad_()
+    dx, _, _ = network(means, 0.5)
+    dx.sum().backward()
+    assert means.grad is None
+    assert network.layers[0].weight.grad.abs().max() > 0
+
+
+def test_encoding_by_hand():
+    code = encode(torch.tensor([[0.5]]), 2)[0]
+    expected = torch.tensor([0.5, *torch.tensor([0.5, 1.0]).sin(), *torch.tensor([0.5, 1.0]).cos()])
+    assert torch.allclose(code, expected)
+
+
+def test_a_scaffold_on_a_rigid_body_carries_every_point_exactly():
+    times = torch.linspace(0, 1, 9)
+    motion, _ = scaffold(times)
+    R, t = rigid(times)
+    points = cloud(40, seed=1)
+    anchors = torch.cdist(points, motion.centers).argmin(-1)
+    quats = torch.tensor([1.0, 0, 0, 0]).repeat(40, 1)
+    for k, time in enumerate(times.tolist()):
+        means, turned, _ = motion.pose(points, quats, torch.ones(40, 3), anchors, time)
+        assert torch.allclose(means, points @ R[k].T + t[k], atol=2e-5)
+        assert torch.allclose(to_matrix(turned), R[k].expand(40, 3, 3), atol=2e-5)
+        assert torch.allclose(motion.rest(means, anchors, time), points, atol=5e-5)
+
+
+def test_between_knots_the_motion_is_smooth():
+    times = torch.linspace(0, 1, 9)
+    motion, _ = scaffold(times)
+    points = cloud(40, seed=1)
+    anchors = torch.cdist(points, motion.centers).argmin(-1)
+    middle = torch.tensor([0.3])
+    R, t = rigid(middle)
+    means, _ = motion.carry(points, torch.ones(40, 4), anchors, 0.3)
+    assert (means - (points @ R[0].T + t[0])).norm(dim=-1).max() < 0.01
+
+
+def test_still_gaussians_stay_and_gradients_reach_only_the_moving():
+    motion, _ = scaffold(torch.linspace(0, 1, 5))
+    points = cloud(10, seed=2).requires_grad_()
+    anchors = torch.tensor([-1, 3] * 5)
+    means, _, _ = motion.pose(points, torch.ones(10, 4), torch.ones(10, 3), anchors, 1.0)
+    assert torch.equal(means[::2], points[::2])
+    assert (means[1::2] - points[1::2]).norm(dim=-1).min() > 0.1
+    means[1::2].sum().backward()
+    assert points.grad[::2].abs().max() == 0
+    assert motion.positions.grad.abs().max() > 0
+
+
+def test_rigid_motion_has_no_rigidity_loss_and_stretching_has():
+    times = torch.linspace(0, 1, 5)
+    motion, points = scaffold(times)
+    assert motion.rigidity() < 1e-9
+    stretched = points[:, None] * (1 + times[:, None])
+    assert NodeScaffold.from_trajectories(stretched, times, 0).rigidity() > 1e-3
+
+
+def test_uniform_motion_has_no_roughness():
+    times = torch.linspace(0, 1, 5)
+    straight = cloud()[:, None] + times[:, None] * torch.tensor([1.0, 2.0, 0.0])
+    assert NodeScaffold.from_trajectories(straight, times, 0).roughness() < 1e-12
+
+
+def test_bodies_that_meet_do_not_blend():
+    times = torch.linspace(0, 1, 9)
+    here = cloud(30)[:, None] + torch.zeros(9, 3)
+    passing = cloud(30, seed=3)[:, None] + (times[:, None] - 0.5) * torch.tensor([6.0, 0, 0])
+    motion = NodeScaffold.from_trajectories(torch.cat([here, passing]), times, canonical=4)
+    body = torch.arange(60) >= 30
+    assert (body[motion.neighbors] == body[:, None]).float().mean() > 0.98
+
+
+def test_rotations_agree_with_each_other():
+    q = torch.nn.functional.normalize(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    q = torch.where(q[:, :1] < 0, -q, q)
+    assert torch.allclose(from_matrix(to_matrix(q)), q, atol=1e-5)
+    assert torch.allclose(to_matrix(multiply(q[:25], q[25:])), to_matrix(q[:25]) @ to_matrix(q[25:]), atol=1e-5)
+    points = torch.randn(50, 7, 3, generator=torch.Generator().manual_seed(1))
+    turned = (to_matrix(q)[:, None] @ points[..., None])[..., 0]
+    assert torch.allclose(align(points, turned, torch.ones(50, 7)), to_matrix(q), atol=1e-4)
+    tiny = from_rotation_vector(torch.zeros(3, requires_grad=True))
+    assert torch.allclose(tiny, torch.tensor([1.0, 0, 0, 0]))
