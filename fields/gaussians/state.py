@@ -96,7 +96,7 @@ class GaussianState:
         return ids[0], weights[0]
 
     def uplift(self, image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-        """Sums of the map ``image`` [H, W, D] over the pixels of each Gaussian, weighted, and the weights: [N, D], [N]."""
+        """Weighted sums of ``image`` [H, W, D] over the pixels of each Gaussian, and the weights: [N, D], [N]."""
         return splat.uplift(
             *self.geometry, image[None], camera.viewmat[None].to(self.means), camera.K[None].to(self.means),
             normalize=False,
