@@ -11,38 +11,32 @@ from ..scenes import Frame, Scene
 from .evaluate import Prediction, mask_quality
 from .likeness import Likeness
 from .queries import pixel_index
-from .select import graded
 from .targets import Target, targets
 
 
 class ClickedCell:
-    """A target as the teacher sees it: the feature of the cell that a click falls into, and a cut.
+    """A target as the teacher sees it: the feature of the cell that a click falls into.
 
-    The click is the same that the field gets, scores and threshold are made in the same way, from
-    the maps of the training frames instead of from Gaussians.
+    The click is the same that the field gets, and scores are made in the same way, from the maps of
+    the training frames instead of from Gaussians.
     """
 
-    def __init__(self, maps: Sequence[Tensor], target: Target, frames: Sequence[Frame]):
+    def __init__(self, maps: Sequence[Tensor], prototypes: Tensor, target: Target, frames: Sequence[Frame]):
+        self.prototypes = prototypes
         frame, pixel = target.click(frames)
         row, column = pixel_index(frame.camera, pixel)
         features = maps[frames.index(frame)]
         height, width = features.shape[:2]
-        self.query = features[
-            row * height // frame.camera.height, column * width // frame.camera.width
-        ]
+        self.query = features[row * height // frame.camera.height, column * width // frame.camera.width]
         self.grain = "part" if target.kind == "part" else "whole"
-        self.everything = Likeness(torch.cat([m.flatten(0, 1) for m in maps]))
-        _, self.threshold = graded(self.everything, self.query, self.grain)
 
     def mask(self, features: Tensor, frame: Frame) -> Tensor:
-        """Where a map [h, w, D], bilinearly enlarged to the frame, reaches the threshold."""
-        here = Likeness(features.flatten(0, 1))
-        here.__dict__["prototypes"] = self.everything.prototypes
-        cells, _ = graded(here, self.query, self.grain)
+        """Where the scores of a map [h, w, D], bilinearly enlarged to the frame, are positive."""
+        cells = Likeness(features.flatten(0, 1), self.prototypes).contrast(self.query, self.grain)
         size = (frame.camera.height, frame.camera.width)
         cells = cells.view(1, 1, *features.shape[:2])
         scores = torch.nn.functional.interpolate(cells, size, mode="bilinear")[0, 0]
-        return scores >= self.threshold
+        return scores >= 0
 
 
 @torch.no_grad()
@@ -55,7 +49,8 @@ def teacher_alone(scene: Scene, teacher, found: Sequence[Target] | None = None) 
     found = targets(scene) if found is None else found
     train = scene.split("train")
     maps = [teacher.of_frame(frame).float() for frame in train]
-    clicked = {target.name: ClickedCell(maps, target, train) for target in found}
+    prototypes = Likeness(torch.cat([m.flatten(0, 1) for m in maps])).prototypes
+    clicked = {target.name: ClickedCell(maps, prototypes, target, train) for target in found}
 
     def predict(frame: Frame) -> Prediction:
         features = teacher.of_frame(frame).float()

@@ -11,9 +11,13 @@ from ..kernels.neighbors import nearest
 from ..scenes import BadInput
 
 NEIGHBORS = 8  # whose features a Gaussian's is averaged with
-PROTOTYPES = 32  # features that stand for everything a field holds
+PROTOTYPES = 128  # features that stand for everything a field holds
+MEMBERS = 20  # features that a prototype is the mean of, on average, at least
 SAMPLE = 20_000  # features that the prototypes are made from
-ALIKE = 0.75  # cosine from which a prototype is the queried part itself and no rival
+UNRELATED = 0.25  # quantile of the prototypes' cosines with a query that unrelated things reach
+# How far from there to 1 a prototype's cosine must lie for it to be of the same thing. A teacher sees
+# the parts of one thing as alike (0.5 above unrelated things in the simulated worlds), one part as one.
+GRAINS = {"whole": 0.42, "part": 0.75}
 
 
 class Likeness:
@@ -21,10 +25,13 @@ class Likeness:
 
     Args:
         features: [N, D]; a row of zeros is a feature that is not known.
+        prototypes: [P, D] unit features that stand for all there are; None: made from ``features``.
     """
 
-    def __init__(self, features: Tensor):
+    def __init__(self, features: Tensor, prototypes: Tensor | None = None):
         self.features = features.detach().float()
+        if prototypes is not None:
+            self.prototypes = prototypes
 
     @classmethod
     @torch.no_grad()
@@ -62,18 +69,27 @@ class Likeness:
         """Cosine with a query [D] or queries [M, D]: [N] or [N, M]; see :func:`cosine`."""
         return cosine(self.features, query)
 
-    def contrast(self, query: Tensor) -> Tensor:
-        """How much liker a query [D] each feature is than any rival: a difference of cosines, [N].
+    def contrast(self, query: Tensor, grain: str = "whole") -> Tensor:
+        """How much liker each feature is to what a query [D] stands for than to anything else, [N].
 
-        Rivals are the prototypes of everything else that the field holds. Positive means: this is
-        rather the query than anything else. It tells parts of one object from one another, which
-        are alike and so have no gap in the histogram of plain cosines.
+        A difference of cosines: with the nearest prototype of the same thing as the query (or the
+        query itself), less the nearest prototype of any other thing. Above 0: rather this than
+        anything else. So the border lies half-way between two things, wherever each of them is, and
+        a thing of several parts is found by all of them; one threshold on the cosine does neither.
+
+        A prototype is of the same thing if its cosine with the query lies far enough above what
+        unrelated ones score, by the ``grain``: ``whole`` or ``part``, which takes in less. BadInput
+        for another grain.
         """
-        rivals = self.prototypes[cosine(self.prototypes, query) < ALIKE]
-        scores = self.cosine(query)
-        if len(rivals) == 0:
-            return scores
-        return torch.where(scores > -1, scores - self.cosine(rivals).amax(1), -1.0)
+        if grain not in GRAINS:
+            raise BadInput(f"grain: expected {' or '.join(GRAINS)}, got {grain!r}")
+        to_query = cosine(self.prototypes, query)
+        unrelated = to_query.quantile(UNRELATED).clamp_min(0)
+        same = to_query >= unrelated + GRAINS[grain] * (1 - unrelated)
+        own = torch.cat([self.prototypes[same], query[None].to(self.prototypes)])
+        scores = self.cosine(own).amax(1)
+        rivals = self.cosine(self.prototypes[~same]).amax(1) if not same.all() else 0.0
+        return torch.where(scores > -1, scores - rivals, -1.0)
 
     @cached_property
     def prototypes(self) -> Tensor:
@@ -82,7 +98,8 @@ class Likeness:
         features = torch.nn.functional.normalize(features, dim=-1)
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(features), generator=generator)[:SAMPLE]
-        return spherical_means(features[chosen], min(PROTOTYPES, len(chosen)), generator)
+        count = min(PROTOTYPES, 1 + len(chosen) // MEMBERS)
+        return spherical_means(features[chosen], count, generator)
 
 
 def cosine(features: Tensor, query: Tensor) -> Tensor:

@@ -51,10 +51,9 @@ def by_click(
         pixel: (x, y) with (0.5, 0.5) the centre of the first pixel.
         pick: ``gaussian`` asks for the feature of the strongest Gaussian there, ``patch`` for the
             mean of 5x5 pixels of the rendered feature map.
-        grain: ``whole`` scores by cosine, ``part`` by contrast with everything else in the field;
-            see :class:`.likeness.Likeness`.
-        threshold: least score; None means, for ``whole``, the gap in the histogram of scores, for
-            ``part`` 0.
+        threshold: least cosine with the query, as in DGD. None: what is liker to the query than to
+            anything else in the field, by :meth:`.likeness.Likeness.contrast`.
+        grain: without a threshold, whether ``whole`` things are meant or a ``part``.
         likeness: of ``field``, where it was made before.
     """
     likeness = Likeness.of(field) if likeness is None else likeness
@@ -65,19 +64,10 @@ def by_click(
         query = patch_feature(field, state, frame.camera, pixel)
     else:
         raise BadInput(f"pick: expected gaussian or patch, got {pick!r}")
-    how = f"click at ({pixel[0]:g}, {pixel[1]:g}) of {frame.name}, {pick}, {grain}"
-    scores, cut = graded(likeness, query, grain)
-    return Selection.of(name, scores, cut if threshold is None else threshold, query, how)
-
-
-def graded(likeness: Likeness, query: Tensor, grain: str) -> tuple[Tensor, float]:
-    """Scores [N] of features against a query at a grain, and the automatic threshold."""
-    if grain == "whole":
-        scores = likeness.cosine(query)
-        return scores, automatic_threshold(scores)
-    if grain == "part":
-        return likeness.contrast(query), 0.0
-    raise BadInput(f"grain: expected whole or part, got {grain!r}")
+    how = f"click at ({pixel[0]:g}, {pixel[1]:g}) of {frame.name}, {pick}"
+    if threshold is None:
+        return Selection.of(name, likeness.contrast(query, grain), 0.0, query, f"{how}, {grain}")
+    return Selection.of(name, likeness.cosine(query), threshold, query, how)
 
 
 @torch.no_grad()
@@ -102,9 +92,7 @@ def by_text(
 
 
 @torch.no_grad()
-def by_mask(
-    field, frame: Frame, mask: Tensor, name: str, threshold: float | None = None
-) -> Selection:
+def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | None = None) -> Selection:
     """Gaussians that lie in a pixel mask [H, W] of ``frame``, and those like them elsewhere.
 
     Where the frame shows a Gaussian, the share of its accumulated weight inside the mask decides.
@@ -228,15 +216,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="click: let a teacher that can make masks turn it into one",
     )
-    parser.add_argument(
-        "--negatives", nargs="*", default=NEGATIVES, metavar="WORDS", help="what text is not"
-    )
-    parser.add_argument(
-        "--threshold", type=float, help="least score; read off the scores if absent"
-    )
-    parser.add_argument(
-        "--and", dest="both", nargs="+", default=[], metavar="NAME", help="keep both"
-    )
+    parser.add_argument("--negatives", nargs="*", default=NEGATIVES, metavar="WORDS", help="what text is not")
+    parser.add_argument("--threshold", type=float, help="least score; read off the scores if absent")
+    parser.add_argument("--and", dest="both", nargs="+", default=[], metavar="NAME", help="keep both")
     parser.add_argument("--or", dest="either", nargs="+", default=[], metavar="NAME", help="add")
     parser.add_argument("--minus", nargs="+", default=[], metavar="NAME", help="take away")
 

@@ -6,7 +6,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from semaflow.scenes import BadInput
 from semaflow.tasks import __main__ as command_line
-from semaflow.tasks.likeness import Likeness
 from semaflow.tasks.masks import object_mask, write_mask
 from semaflow.tasks.queries import mask_share, patch_feature
 from semaflow.tasks.run import Run
@@ -127,15 +126,6 @@ def test_click_becomes_a_mask_with_a_teacher_that_can(field, tmp_path):
     assert "mask" not in plain.how
 
 
-def test_unknown_features_are_never_selected(field):
-    features = field.features.clone()
-    features[:50] = 0
-    scores = Likeness(features).cosine(field.table[FLOOR])
-    assert (scores[:50] == -1).all()
-    assert not scores.isnan().any()
-    assert (Likeness(features).contrast(field.table[FLOOR])[:50] == -1).all()
-
-
 def test_combining_objects(run, field):
     red = select(run, "red", click=on(run, RED))
     select(run, "blue", click=on(run, BLUE))
@@ -207,9 +197,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("arguments, message", BAD, ids=[" ".join(a) or "nothing" for a, _ in BAD])
-def test_bad_input_is_one_line_and_exit_code_2(
-    run, tmp_path, monkeypatch, capsys, arguments, message
-):
+def test_bad_input_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, capsys, arguments, message):
     select(run, "red", click=on(run, RED))
     Image.new("L", (64, 48)).save(tmp_path / "empty.png")
     Image.new("L", (10, 10), 255).save(tmp_path / "small.png")
