@@ -24,9 +24,7 @@ NAMES = sorted(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"among {', '.join(NAMES)}; default all"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(NAMES)}; default all")
     names = parser.parse_args().names or NAMES
     for name in names:
         if name not in NAMES:

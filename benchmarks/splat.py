@@ -2,7 +2,7 @@
 
 One camera, forward and backward to means, quaternions, scales, opacities and colours. The torch
 peer is given the projection and the list of contributing pairs, and only composites. Times are the
-best of several rounds in a warm process on all cores; the rounds of the contenders alternate.
+best of several rounds in a warm process on all cores; the contenders take turns.
 """
 
 from __future__ import annotations
@@ -66,12 +66,10 @@ def random_scene(count: int, width: int, height: int, radius: float, seed: int =
     g = torch.Generator().manual_seed(seed)
     depth = 2 + 6 * torch.rand(count, generator=g)
     focal = 0.8 * width
-    pixels = torch.rand(count, 2, generator=g) * torch.tensor(
+    pixels = torch.rand(count, 2, generator=g) * torch.tensor([width, height]) * 1.1 - 0.05 * torch.tensor(
         [width, height]
-    ) * 1.1 - 0.05 * torch.tensor([width, height])
-    means = torch.cat(
-        [(pixels - torch.tensor([width, height]) / 2) / focal, torch.ones(count, 1)], 1
     )
+    means = torch.cat([(pixels - torch.tensor([width, height]) / 2) / focal, torch.ones(count, 1)], 1)
     scene = Scene(
         means=means * depth[:, None],
         quats=torch.randn(count, 4, generator=g),
@@ -200,13 +198,12 @@ def contest(scene: Scene, title: str, channels: tuple[int, ...]) -> Table:
             table.notes.append(f"no C++ at D={D}: {reason}")
         if D in TORCH_CHANNELS:
             contenders["torch"] = Torch(painted, *gradients, pairs, meta)
-        steps = [step for c in contenders.values() for step in (c.forward, c.backward)]
-        times = milliseconds(*steps)
-        frames = {who: sum(times[2 * i : 2 * i + 2]) for i, who in enumerate(contenders)}
+        times = milliseconds(*((c.forward, c.backward) for c in contenders.values()))
+        frames = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
         for i, (who, contender) in enumerate(contenders.items()):
             figures = {
-                "forward ms": times[2 * i],
-                "backward ms": times[2 * i + 1],
+                "forward ms": times[i][0],
+                "backward ms": times[i][1],
                 "frame ms": frames[who],
             }
             if "C++" in contenders:
@@ -216,16 +213,12 @@ def contest(scene: Scene, title: str, channels: tuple[int, ...]) -> Table:
                     figures["difference"] = float(error.max())
                     figures["settled"] = float(error[~close].max())
             if who in last:
-                figures["exponent"] = math.log(frames[who] / last[who][1]) / math.log(
-                    D / last[who][0]
-                )
+                figures["exponent"] = math.log(frames[who] / last[who][1]) / math.log(D / last[who][0])
             last[who] = (D, frames[who])
             table.add(D=D, who=who, **figures)
         if "C++" in contenders:
             stages = contenders["C++"].rasterizer.stages()
-            table.notes.append(
-                f"C++ D={D}, ms: " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items())
-            )
+            table.notes.append(f"C++ D={D}, ms: " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items()))
     return table
 
 
@@ -243,14 +236,12 @@ def overhead() -> Table:
     points = geometry[0]
     steps = {
         "hand a tensor to Warp": lambda: bridge.share(points, wp.vec3),
-        "launch a kernel": lambda: bridge.launch(
-            _nothing, 4, [bridge.share(points, wp.vec3)], points
-        ),
-        "rasterization": ours.forward,
-        "its backward": ours.backward,
+        "launch a kernel": lambda: bridge.launch(_nothing, 4, [bridge.share(points, wp.vec3)], points),
         "uplift": lambda: splat.uplift(*geometry, image, scene.viewmat[None], scene.K[None]),
     }
-    for what, time in zip(steps, milliseconds(*steps.values(), rounds=300), strict=True):
+    times = milliseconds((ours.forward, ours.backward), *((s,) for s in steps.values()), seconds=1)
+    names = ("rasterization", "its backward", *steps)
+    for what, time in zip(names, (x for group in times for x in group), strict=True):
         table.add(what=what, us=1e3 * time)
     return table
 

@@ -49,24 +49,33 @@ def machine() -> dict:
     }
 
 
-def milliseconds(
-    *steps: Callable[[], object], rounds: int = 7, seconds: float = 20.0
-) -> list[float]:
-    """Best time of each step over several rounds of all of them, after one round to warm up.
+def milliseconds(*contenders: tuple[Callable[[], object], ...], seconds: float = 5.0) -> list[list[float]]:
+    """Best time of each step of each contender, in a warm process.
 
-    At most about ``seconds`` in all, but three rounds at least. The best, not the mean: whatever
-    else the machine does only ever adds.
+    The contenders take turns until each has had ``seconds`` (and three turns at least). In its
+    turn a contender goes through its steps several times on end, as it would in use. Turns are a
+    moment apart, since OpenMP's threads go on spinning for a while after their work is done and
+    would take a core from the next. The best, not the mean: whatever else the machine does only
+    ever adds.
     """
-    best = [float("inf")] * len(steps)
-    began = time.perf_counter()
-    for round_ in range(-1, rounds):
-        if round_ >= 3 and time.perf_counter() - began > seconds:
-            break
-        for i, step in enumerate(steps):
-            start = time.perf_counter()
-            step()
-            if round_ >= 0:
-                best[i] = min(best[i], 1e3 * (time.perf_counter() - start))
+    best = [[float("inf")] * len(steps) for steps in contenders]
+    spent = [0.0] * len(contenders)
+    turns = 0
+    while turns < 3 or min(spent) < seconds:
+        for who, steps in enumerate(contenders):
+            if turns >= 3 and spent[who] >= seconds:
+                continue
+            time.sleep(0.03)
+            began = time.perf_counter()
+            while True:
+                for i, step in enumerate(steps):
+                    start = time.perf_counter()
+                    step()
+                    best[who][i] = min(best[who][i], 1e3 * (time.perf_counter() - start))
+                if time.perf_counter() - began > 0.05 * seconds:
+                    break
+            spent[who] += time.perf_counter() - began
+        turns += 1
     return best
 
 
@@ -88,22 +97,13 @@ class Table:
     def __str__(self) -> str:
         def text(value) -> str:
             if isinstance(value, float):
-                return (
-                    f"{value:.2e}"
-                    if 0 < abs(value) < 1e-2
-                    else f"{value:.2f}"
-                    if value < 100
-                    else f"{value:.0f}"
-                )
+                return f"{value:.2e}" if 0 < abs(value) < 1e-2 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
             return "" if value is None else str(value)
 
         cells = [self.columns, *([text(row.get(c)) for c in self.columns] for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = [
-            "  ".join(
-                x.rjust(w) if i else x.ljust(w)
-                for i, (x, w) in enumerate(zip(row, widths, strict=True))
-            )
+            "  ".join(x.rjust(w) if i else x.ljust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True)))
             for row in cells
         ]
         return "\n".join([self.title, lines[0], "-" * len(lines[0]), *lines[1:], *self.notes])

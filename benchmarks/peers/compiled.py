@@ -65,10 +65,7 @@ class CompiledRasterizer:
         self._library.frame_forward(
             self._frame,
             len(scene.means),
-            *(
-                _pointer(x)
-                for x in (*self._inputs, scene.viewmat.contiguous(), scene.K.contiguous())
-            ),
+            *(_pointer(x) for x in (*self._inputs, scene.viewmat.contiguous(), scene.K.contiguous())),
             scene.width,
             scene.height,
             _pointer(image),
