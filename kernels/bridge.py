@@ -17,7 +17,6 @@ import warp as wp
 from torch import Tensor
 
 
-
 @contextlib.contextmanager
 def _silence():
     """Send the process's standard error to nowhere for a moment, C libraries' writes included."""
@@ -83,6 +82,19 @@ def share(tensor: Tensor | None, dtype=None):
     if tensor is None:
         return None
     return wp.from_torch(tensor, dtype=dtype, requires_grad=False, return_ctype=True)
+
+
+_Descriptor = type(wp.from_torch(torch.zeros(1), return_ctype=True))
+
+
+def flat(tensor: Tensor | None):
+    """A contiguous tensor of any shape as a one-dimensional kernel argument of its scalars, for less than :func:`share`
+    costs; None becomes an array of length zero."""
+    if tensor is None:
+        return None
+    descriptor = _Descriptor(tensor.data_ptr(), 0, 1, (tensor.numel(),), (tensor.element_size(),))
+    descriptor.owner = tensor  # the memory lives as long as the argument
+    return descriptor
 
 
 def array(tensor: Tensor, dtype) -> wp.array:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from . import bridge
 
+FARTHEST = 1e18  # squares of larger distances overflow
+
 
 @functools.cache
 def _search(k: int):
@@ -40,15 +42,15 @@ def _search(k: int):
             if numbers.shape[0] > 0:
                 p = numbers[candidate]
             # Of equal distances the smaller index comes first, whatever order the grid gives.
-            if d <= radius * radius and not (own != 0 and p == q):
-                if d < best[k - 1] or (d == best[k - 1] and p < who[k - 1]):
-                    at = int(k - 1)
-                    while at > 0 and (d < best[at - 1] or (d == best[at - 1] and p < who[at - 1])):
-                        best[at] = best[at - 1]
-                        who[at] = who[at - 1]
-                        at -= 1
-                    best[at] = d
-                    who[at] = p
+            closer = d < best[k - 1] or (d == best[k - 1] and p < who[k - 1])
+            if closer and d <= radius * radius and not (own != 0 and p == q):
+                at = int(k - 1)
+                while at > 0 and (d < best[at - 1] or (d == best[at - 1] and p < who[at - 1])):
+                    best[at] = best[at - 1]
+                    who[at] = who[at - 1]
+                    at -= 1
+                best[at] = d
+                who[at] = p
         for i in range(k):
             best[i] = wp.sqrt(best[i])
         distances[q] = best
@@ -65,9 +67,9 @@ def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> tuple[Tens
         queries: [M, 3]; None for the points themselves, each of which is then not its own neighbour.
 
     Returns:
-        Distances [M, k] in the points' units, and indices into ``points`` [M, k], int64. Where there are fewer than ``k``
-        neighbours the rest is infinity and -1. Points and queries that are no finite numbers have no neighbours and are
-        nobody's.
+        Distances [M, k] in the points' units, and indices into ``points`` [M, k], int64; of equal distances the smaller
+        index comes first. Where there are fewer than ``k`` neighbours the rest is infinity and -1. Points and queries
+        that are no finite numbers have no neighbours and are nobody's, nor do distances beyond 1e18 count.
     """
     if k < 1:
         raise ValueError(f"k: must be positive, got {k}")
@@ -97,8 +99,9 @@ def _fill(points, known, queries, todo, own: bool, enough: int, distances, indic
     grid = wp.HashGrid(128, 128, 128, device=str(points.device))
     shared, kernel = bridge.array(usable, vec3), _search(k)
     identity = None if usable is points else known.int()
-    while len(todo) > 0:
-        grid.build(shared, radius)
+    while len(todo) > 0 and radius < FARTHEST:
+        with bridge.stream(points):
+            grid.build(shared, radius)
         bridge.launch(
             kernel,
             len(todo),
@@ -115,8 +118,9 @@ def _fill(points, known, queries, todo, own: bool, enough: int, distances, indic
 
 
 def _start_radius(points: Tensor, queries: Tensor, k: int) -> float:
-    """A ball that holds ``k`` points for the queries in the densest places: larger ones would hold far too many there."""
-    sample = queries[:: max(len(queries) // 256, 1)]
+    """A ball that holds ``k`` points where they are densest; a larger one would hold far too many there."""
+    most = min(256, max(16, 20_000_000 // len(points)))
+    sample = queries[:: max(len(queries) // most, 1)]
     distance = torch.cdist(sample, points, compute_mode="donot_use_mm_for_euclid_dist")
     reach = distance.kthvalue(min(k, len(points)), dim=1).values
     reach = reach[reach > 0]

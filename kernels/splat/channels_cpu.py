@@ -1,9 +1,9 @@
 """Compositing of more channels than :mod:`.tiles_cpu` takes, and its adjoints, on the CPU.
 
-Where few channels are held as vectors of pixels, many are better taken as vectors of channels. So the weights come first,
-for a batch of Gaussians, eight pixels at a time; then the batch is composited in blocks of 16 channels. The image goes
-pixel by pixel, with the pixel in registers; the adjoints go Gaussian by Gaussian, with its gradient in registers. A last
-block of fewer than eight channels overlaps the one before it and is masked.
+Where few channels are held as vectors of pixels for a whole tile, many would not fit the cache. So the weights come
+first, for a batch of Gaussians, eight pixels at a time; then the batch is composited block of channels by block of
+channels. The image goes by groups of pixels, with the group in registers; the adjoints go Gaussian by Gaussian, with
+its gradient in registers. A last block of fewer than eight channels overlaps the one before it and is masked.
 """
 
 import functools
@@ -82,7 +82,8 @@ while (true) {
     if (index >= tasks) return;
     Tile tile(index, width, height);
     for (int g = 0; g < GROUPS; g++)
-        if (tile.lanes(g)) __builtin_memset(out.data + tile.pixel(g) * channels, 0, sizeof(R) * channels * tile.lanes(g));
+        if (const int n = tile.lanes(g))
+            __builtin_memset(out.data + tile.pixel(g) * channels, 0, sizeof(R) * channels * n);
     auto composite = [&]() {
         order.sort(batch);
         const R* from[KEPT];

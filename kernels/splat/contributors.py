@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .frame import PER_GAUSSIAN, Settings
 from .inputs import projected
-from .render_cpu import strongest
+from .project import renderer
 
 
 @torch.no_grad()
@@ -42,4 +42,4 @@ def contributors(
         width, height, near_plane, far_plane, radius_clip, eps2d, rasterize_mode, camera_model, PER_GAUSSIAN
     )
     _, frame = projected(means, quats, scales, covars, opacities, viewmats, Ks, settings)
-    return strongest(frame, k)
+    return renderer(means).strongest(frame, k)

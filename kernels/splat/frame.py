@@ -2,16 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from .. import bridge
 from .constants import TILE
-from .native import RECORD_INTS
-from .order import ordering
-from .projection import projection
-
-BLOCK = 4096  # Gaussians per task when records are written
 
 # How a splat finds its row of colours: it has one of its own, its Gaussian has one, or its Gaussian has one per camera.
 PER_SPLAT, PER_GAUSSIAN, PER_CAMERA = 0, 1, 2
@@ -82,140 +75,22 @@ class Frame:
     opacities: Tensor
     radii: Tensor
     colors: Tensor | None
-    ids: Tensor | None
-    slots: Tensor
-    starts: Tensor
-    list: Tensor
-    records: Tensor
-    rank: Tensor
+    ids: Tensor | None = None
+    slots: Tensor | None = None
+    starts: Tensor | None = None
+    list: Tensor | None = None
+    records: Tensor | None = None
+    rank: Tensor | None = None
 
     @property
     def tasks(self) -> int:
         """Number of tiles in all cameras."""
         return len(self.starts) - 1
 
-
-@dataclass
-class Gaussians:
-    """Inputs of a projection, detached and contiguous: see :func:`rasterization`; absent ones are None.
-
-    ``usable`` [N] or [C * N] marks Gaussians whose colours are numbers; ``eyes`` [C, 3] are the camera centres.
-    """
-
-    means: Tensor
-    quats: Tensor | None
-    scales: Tensor | None
-    covars: Tensor | None
-    opacities: Tensor
-    usable: Tensor | None
-    sh: Tensor | None
-    viewmats: Tensor
-    Ks: Tensor
-    eyes: Tensor
-
-    def arguments(self, adjoint: bool = False) -> list:
-        """The kernels' leading arguments."""
-        share = bridge.share
-        dtype = self.means.dtype
-        vec3, vec4 = bridge.vector(3, dtype), bridge.vector(4, dtype)
-        mat33, mat44 = bridge.matrix(3, dtype), bridge.matrix(4, dtype)
-        sh, sh_count, per_camera = self.sh, 0, 0
-        if sh is not None:
-            sh_count, per_camera = sh.shape[-2], int(sh.ndim == 4)
-            sh = sh.view(-1, 3)
-        usable = [] if adjoint else [share(self.usable)]
-        return [
-            share(self.means, vec3), share(self.quats, vec4), share(self.scales, vec3),
-            share(None if self.covars is None else self.covars.view(-1)), share(self.opacities), *usable,
-            share(sh, vec3), sh_count, per_camera, share(self.viewmats, mat44), share(self.Ks, mat33),
-            share(self.eyes, vec3),
-        ]  # fmt: skip
-
-
-def kernels(settings: Settings, gaussians: Gaussians):
-    """The projection's kernel and its adjoint for these inputs."""
-    real = bridge.REAL[gaussians.means.dtype]
-    return projection(
-        real, settings.degree, settings.ortho, settings.antialiased, gaussians.covars is not None
-    )
-
-
-def project(gaussians: Gaussians, settings: Settings) -> Frame:
-    """Project, cull, sort and list."""
-    s = settings
-    means = gaussians.means
-    cameras, count = len(gaussians.viewmats), len(means)
-    total = cameras * count
-    real = bridge.REAL[means.dtype]
-    share = bridge.share
-    means2d, conics = means.new_empty(total, 2), means.new_empty(total, 3)
-    depths, opacities = means.new_empty(total), means.new_empty(total)
-    radii = torch.empty(total, 2, dtype=torch.int32, device=means.device)
-    boxes = torch.empty(total, 4, dtype=torch.int32, device=means.device)
-    colors = means.new_empty(total, 3) if s.degree >= 0 else None
-    kernel, _ = kernels(s, gaussians)
-    vec2, vec3 = bridge.vector(2, means.dtype), bridge.vector(3, means.dtype)
-    bridge.launch(
-        kernel,
-        total,
-        [
-            *gaussians.arguments(), s.width, s.height, s.near_plane, s.far_plane, s.radius_clip, s.eps2d,
-            share(means2d, vec2), share(depths), share(conics, vec3), share(opacities), share(radii, bridge.VEC2I),
-            share(boxes, bridge.VEC4I), share(colors, vec3),
-        ],
-        means,
-    )  # fmt: skip
-    return _arranged(
-        Frame(
-            s, cameras, count, means2d, depths, conics, opacities, radii, colors, None,
-            *(torch.empty(0, dtype=torch.int32) for _ in range(5)),
-        ),
-        boxes,
-        real,
-    )  # fmt: skip
-
-
-def _arranged(frame: Frame, boxes: Tensor, real) -> Frame:
-    """Sort by depth, list per tile, compact if packed; on the CPU."""
-    s, share = frame.settings, bridge.share
-    order, arrange = ordering(real)
-    total = len(frame.depths)
-    tiles_x, tiles_y = s.tiles
-    tiles = frame.cameras * tiles_x * tiles_y
-    ints = torch.empty(4 * total + tiles + 1, dtype=torch.int32)
-    ordered, firsts, slots, starts = ints.split((2 * total, total, total, tiles + 1))
-    keys = torch.empty(2 * total, dtype=torch.int64)
-    counts = torch.empty(3, dtype=torch.int64)
-    boxes_, radii_ = share(boxes, bridge.VEC4I), share(frame.radii, bridge.VEC2I)
-    bridge.launch_once(
-        order,
-        [
-            share(frame.depths), radii_, boxes_, frame.gaussians, tiles_x, tiles_y, int(s.packed), share(keys),
-            share(ordered), share(firsts), share(slots), share(starts), share(counts),
-        ],
-    )  # fmt: skip
-    seen, drawn, intersections = counts.tolist()
-    if intersections > 2**31 - 1:
-        raise RuntimeError(f"too many intersections of Gaussians with tiles to index: {intersections}")
-    frame.slots, frame.starts = slots, starts
-    frame.list = torch.empty(intersections, dtype=torch.int32)
-    frame.records = torch.empty(drawn, RECORD_INTS[real], dtype=torch.int32)
-    frame.rank = torch.zeros(seen if s.packed else total, 2, dtype=torch.int32)
-    bridge.launch_tasks(
-        arrange,
-        1 + -(-drawn // BLOCK),
-        [
-            share(frame.means2d.view(-1)), share(frame.conics.view(-1)), share(frame.opacities), boxes_,
-            frame.gaussians, tiles_x, tiles_y, s.colors_of, drawn, BLOCK, share(ordered), share(firsts),
-            share(slots), share(starts), share(torch.empty_like(starts)), share(frame.records.view(-1)),
-            share(frame.rank.view(-1)), share(frame.list),
-        ],
-    )  # fmt: skip
-    if s.packed:
-        frame.ids = torch.arange(total) if seen == total else (slots >= 0).nonzero()[:, 0]
-        if seen < total:
+    def compact(self) -> None:
+        """Keep only the splats that ``ids`` names."""
+        if len(self.ids) < len(self.depths):
             for name in ("means2d", "depths", "conics", "opacities", "radii", "colors"):
-                value = getattr(frame, name)
+                value = getattr(self, name)
                 if value is not None:
-                    setattr(frame, name, value.index_select(0, frame.ids))
-    return frame
+                    setattr(self, name, value.index_select(0, self.ids))

@@ -3,8 +3,8 @@
 import torch
 
 from .. import bridge
-from .frame import Frame, Gaussians, Settings, kernels, project
-from .render_cpu import adjoint, images
+from .frame import Frame, Settings
+from .project import Gaussians, kernels, project, renderer
 
 
 class Project(torch.autograd.Function):
@@ -24,19 +24,21 @@ class Project(torch.autograd.Function):
         means, quats, scales, covars, opacities, sh, viewmats, Ks, eyes = ctx.saved_tensors
         gaussians = Gaussians(means, quats, scales, covars, opacities, None, sh, viewmats, Ks, eyes)
         s, share = ctx.settings, bridge.share
-        need = dict(zip(("means", "quats", "scales", "covars", "opacities", "sh", "viewmats"), ctx.needs_input_grad))
+        needs = ctx.needs_input_grad
 
         def empty(like):
             return None if like is None else torch.empty_like(like)
 
         grads = [empty(x) for x in (means, quats, scales, covars, opacities)]
-        v_sh = empty(sh) if need["sh"] else None
+        v_sh = empty(sh) if needs[5] else None
         v_views = v_eyes = None
-        if need["viewmats"] or ctx.needs_input_grad[8]:
+        if needs[6] or needs[8]:
             total = len(viewmats) * len(means)
             v_views, v_eyes = means.new_empty(total, 4, 4), means.new_empty(total, 3)
         vec2, vec3, vec4 = (bridge.vector(n, means.dtype) for n in (2, 3, 4))
-        incoming = [None if v is None else v.contiguous() for v in (v_means2d, v_depths, v_conics, v_opacities, v_colors)]
+        incoming = [
+            None if v is None else v.contiguous() for v in (v_means2d, v_depths, v_conics, v_opacities, v_colors)
+        ]
         types = (vec2, None, vec3, None, vec3)
         bridge.launch(
             kernels(s, gaussians)[1],
@@ -62,7 +64,7 @@ class Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, means2d, conics, opacities, colors, backgrounds, frame: Frame, absgrad: bool):
-        image, alphas, transmittance = images(frame, colors, backgrounds)
+        image, alphas, transmittance = renderer(colors).images(frame, colors, backgrounds)
         ctx.save_for_backward(means2d, conics, opacities, colors, image, transmittance)
         ctx.frame, ctx.absgrad = frame, absgrad
         ctx.set_materialize_grads(False)
@@ -73,7 +75,7 @@ class Composite(torch.autograd.Function):
         means2d, conics, opacities, colors, image, transmittance = ctx.saved_tensors
         v_image = torch.zeros_like(image) if v_image is None else v_image.contiguous()
         v_alphas = None if v_alphas is None else v_alphas.contiguous()
-        (v_means2d, absolute, v_conics, v_opacities), v_colors = adjoint(
+        (v_means2d, absolute, v_conics, v_opacities), v_colors = renderer(colors).adjoint(
             ctx.frame, conics, opacities, colors, image, transmittance, v_image, v_alphas, ctx.absgrad,
             geometry=any(ctx.needs_input_grad[:3]),
         )  # fmt: skip

@@ -63,15 +63,22 @@ def harmonics(real, degree: int):
             ring = real(3.0) * (x * x - y * y)
             belt = real(C32) * (real(5.0) * z * z - real(1.0))
             gx += (
-                -real(wp.static(6.0 * C30)) * x * y * w[9] + real(C31) * y * z * w[10] - belt * w[13]
-                + real(wp.static(2.0 * C34)) * x * z * w[14] - real(C30) * ring * w[15]
+                -real(wp.static(6.0 * C30)) * x * y * w[9]
+                + real(C31) * y * z * w[10]
+                - belt * w[13]
+                + real(wp.static(2.0 * C34)) * x * z * w[14]
+                - real(C30) * ring * w[15]
             )
             gy += (
-                -real(C30) * ring * w[9] + real(C31) * x * z * w[10] - belt * w[11]
-                - real(wp.static(2.0 * C34)) * y * z * w[14] + real(wp.static(6.0 * C30)) * x * y * w[15]
+                -real(C30) * ring * w[9]
+                + real(C31) * x * z * w[10]
+                - belt * w[11]
+                - real(wp.static(2.0 * C34)) * y * z * w[14]
+                + real(wp.static(6.0 * C30)) * x * y * w[15]
             )
             gz += (
-                real(C31) * x * y * w[10] - real(wp.static(10.0 * C32)) * z * (y * w[11] + x * w[13])
+                real(C31) * x * y * w[10]
+                - real(wp.static(10.0 * C32)) * z * (y * w[11] + x * w[13])
                 + real(wp.static(3.0 * C33)) * (real(5.0) * z * z - real(1.0)) * w[12]
                 + real(C34) * (x * x - y * y) * w[14]
             )

@@ -31,26 +31,36 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
     @wp.func
     def rotation_of(view: mat44):
         return mat33(
-            view[0, 0], view[0, 1], view[0, 2],
-            view[1, 0], view[1, 1], view[1, 2],
-            view[2, 0], view[2, 1], view[2, 2],
+            view[0, 0],
+            view[0, 1],
+            view[0, 2],
+            view[1, 0],
+            view[1, 1],
+            view[1, 2],
+            view[2, 0],
+            view[2, 1],
+            view[2, 2],
         )
 
     @wp.func
     def rotation_from(q: vec4):
         w, x, y, z = q[0], q[1], q[2], q[3]
         return mat33(
-            one - two * (y * y + z * z), two * (x * y - w * z), two * (x * z + w * y),
-            two * (x * y + w * z), one - two * (x * x + z * z), two * (y * z - w * x),
-            two * (x * z - w * y), two * (y * z + w * x), one - two * (x * x + y * y),
+            one - two * (y * y + z * z),
+            two * (x * y - w * z),
+            two * (x * z + w * y),
+            two * (x * y + w * z),
+            one - two * (x * x + z * z),
+            two * (y * z - w * x),
+            two * (x * z - w * y),
+            two * (y * z + w * x),
+            one - two * (x * x + y * y),
         )
 
     @wp.func
     def symmetric(c: wp.array(dtype=real), n: int):
         k = n * 6
-        return mat33(
-            c[k], c[k + 1], c[k + 2], c[k + 1], c[k + 3], c[k + 4], c[k + 2], c[k + 4], c[k + 5]
-        )
+        return mat33(c[k], c[k + 1], c[k + 2], c[k + 1], c[k + 3], c[k + 4], c[k + 2], c[k + 4], c[k + 5])
 
     @wp.func
     def slopes(p: vec3, K: mat33, width: real, height: real):
@@ -187,9 +197,7 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
         conics[i] = vec3(A, B, C)
         alphas[i] = alpha
         huge = real(1.0e9)
-        radii[i] = wp.vec2i(
-            wp.max(int(wp.min(wp.ceil(rx), huge)), 1), wp.max(int(wp.min(wp.ceil(ry), huge)), 1)
-        )
+        radii[i] = wp.vec2i(wp.max(int(wp.min(wp.ceil(rx), huge)), 1), wp.max(int(wp.min(wp.ceil(ry), huge)), 1))
         # Tiles holding a pixel centre within the ellipse's extent: x0 <= tile < x1, y0 <= tile < y1.
         rx += real(EXTENT_SLACK)
         ry += real(EXTENT_SLACK)
@@ -349,10 +357,8 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
                 v_p += vec3(
                     -fx * rz2 * v_j0[2] * t[2],
                     -fy * rz2 * v_j1[2] * t[3],
-                    rz2 * (
-                        fx * (t[0] * (one + t[2]) * v_j0[2] - v_j0[0])
-                        + fy * (t[1] * (one + t[3]) * v_j1[2] - v_j1[1])
-                    ),
+                    rz2
+                    * (fx * (t[0] * (one + t[2]) * v_j0[2] - v_j0[0]) + fy * (t[1] * (one + t[3]) * v_j1[2] - v_j1[1])),
                 )
             v_mean += v_p * W
 
@@ -386,10 +392,22 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
             if v_views.shape[0] > 0:
                 v_W = wp.outer(v_p, m) + wp.outer(j0, v_g0) + wp.outer(j1, v_g1)
                 v_views[i] = mat44(
-                    v_W[0, 0], v_W[0, 1], v_W[0, 2], v_p[0],
-                    v_W[1, 0], v_W[1, 1], v_W[1, 2], v_p[1],
-                    v_W[2, 0], v_W[2, 1], v_W[2, 2], v_p[2],
-                    zero, zero, zero, zero,
+                    v_W[0, 0],
+                    v_W[0, 1],
+                    v_W[0, 2],
+                    v_p[0],
+                    v_W[1, 0],
+                    v_W[1, 1],
+                    v_W[1, 2],
+                    v_p[1],
+                    v_W[2, 0],
+                    v_W[2, 1],
+                    v_W[2, 2],
+                    v_p[2],
+                    zero,
+                    zero,
+                    zero,
+                    zero,
                 )
                 v_eyes[i] = v_eye
 
@@ -412,12 +430,18 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
                 qw, qx, qy, qz = q[0], q[1], q[2], q[3]
                 v_q = two * vec4(
                     qx * (v_R[2, 1] - v_R[1, 2]) + qy * (v_R[0, 2] - v_R[2, 0]) + qz * (v_R[1, 0] - v_R[0, 1]),
-                    -two * qx * (v_R[1, 1] + v_R[2, 2]) + qy * (v_R[1, 0] + v_R[0, 1])
-                    + qz * (v_R[2, 0] + v_R[0, 2]) + qw * (v_R[2, 1] - v_R[1, 2]),
-                    qx * (v_R[1, 0] + v_R[0, 1]) - two * qy * (v_R[0, 0] + v_R[2, 2])
-                    + qz * (v_R[2, 1] + v_R[1, 2]) + qw * (v_R[0, 2] - v_R[2, 0]),
-                    qx * (v_R[2, 0] + v_R[0, 2]) + qy * (v_R[2, 1] + v_R[1, 2])
-                    - two * qz * (v_R[0, 0] + v_R[1, 1]) + qw * (v_R[1, 0] - v_R[0, 1]),
+                    -two * qx * (v_R[1, 1] + v_R[2, 2])
+                    + qy * (v_R[1, 0] + v_R[0, 1])
+                    + qz * (v_R[2, 0] + v_R[0, 2])
+                    + qw * (v_R[2, 1] - v_R[1, 2]),
+                    qx * (v_R[1, 0] + v_R[0, 1])
+                    - two * qy * (v_R[0, 0] + v_R[2, 2])
+                    + qz * (v_R[2, 1] + v_R[1, 2])
+                    + qw * (v_R[0, 2] - v_R[2, 0]),
+                    qx * (v_R[2, 0] + v_R[0, 2])
+                    + qy * (v_R[2, 1] + v_R[1, 2])
+                    - two * qz * (v_R[0, 0] + v_R[1, 1])
+                    + qw * (v_R[1, 0] - v_R[0, 1]),
                 )
                 v_quats[n] = (v_q - q * wp.dot(q, v_q)) / size
 

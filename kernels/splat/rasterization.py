@@ -102,7 +102,9 @@ def rasterization(
             raise NotImplementedError(f"sh_degree: 0 to 3, got {sh_degree}")
         expect("colors", colors, (count, None, 3), (cameras, count, None, 3))
         if colors.shape[-2] < (sh_degree + 1) ** 2:
-            raise ValueError(f"colors: degree {sh_degree} needs {(sh_degree + 1) ** 2} coefficients, got {colors.shape[-2]}")
+            raise ValueError(
+                f"colors: degree {sh_degree} needs {(sh_degree + 1) ** 2} coefficients, got {colors.shape[-2]}"
+            )
     if render_mode in ("D", "ED"):
         colors = None
     elif sh_degree is not None:
@@ -141,9 +143,7 @@ def rasterization(
         )
     if backgrounds is not None:
         backgrounds = backgrounds.contiguous()
-    image, alphas = Composite.apply(
-        means2d, conics, splat_opacities, colors.contiguous(), backgrounds, frame, absgrad
-    )
+    image, alphas = Composite.apply(means2d, conics, splat_opacities, colors.contiguous(), backgrounds, frame, absgrad)
     alphas = alphas[..., None]
     if render_mode in ("ED", "RGB+ED"):
         depth = image[..., -1:] / alphas.clamp(min=1e-10)

@@ -4,11 +4,15 @@ import torch
 from torch import Tensor
 
 from .. import bridge
+from ..bridge import flat
 from .channels_cpu import channel_kernels
 from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
+from .native import RECORD_INTS
+from .order import ordering
 from .strongest_cpu import strongest_kernel
 from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
 
+BLOCK = 4096  # Gaussians per task when records are written
 SCRATCH = 64 << 20  # bytes of gradient rows made at a time
 MIN_CHANNELS = 8  # that the kernels for many channels can take
 
@@ -17,13 +21,50 @@ def _real(like: Tensor):
     return bridge.REAL[like.dtype]
 
 
-def _flat(tensor: Tensor | None):
-    return bridge.share(None if tensor is None else tensor.view(-1))
-
-
 def _scene(frame: Frame, *extra) -> list:
     s = frame.settings
-    return [s.width, s.height, *extra, *map(_flat, (frame.starts, frame.list, frame.records))]
+    return [s.width, s.height, *extra, *map(flat, (frame.starts, frame.list, frame.records))]
+
+
+def arrange(frame: Frame, boxes: Tensor) -> None:
+    """Sort by depth, list per tile, find the visible if packed; ``boxes`` [C * N, 4] are rectangles of tiles."""
+    s, share = frame.settings, bridge.share
+    real = _real(frame.depths)
+    order, deal = ordering(real)
+    total = len(frame.depths)
+    tiles_x, tiles_y = s.tiles
+    tiles = frame.cameras * tiles_x * tiles_y
+    ints = torch.empty(4 * total + tiles + 1, dtype=torch.int32)
+    ordered, firsts, slots, starts = ints.split((2 * total, total, total, tiles + 1))
+    keys = torch.empty(2 * total, dtype=torch.int64)
+    counts = torch.empty(3, dtype=torch.int64)
+    boxes_, radii_ = share(boxes, bridge.VEC4I), share(frame.radii, bridge.VEC2I)
+    bridge.launch_once(
+        order,
+        [
+            flat(frame.depths), radii_, boxes_, frame.gaussians, tiles_x, tiles_y, int(s.packed), flat(keys),
+            flat(ordered), flat(firsts), flat(slots), flat(starts), flat(counts),
+        ],
+    )  # fmt: skip
+    seen, drawn, intersections = counts.tolist()
+    if intersections > 2**31 - 1:
+        raise RuntimeError(f"too many intersections of Gaussians with tiles to index: {intersections}")
+    frame.slots, frame.starts = slots, starts
+    frame.list = torch.empty(intersections, dtype=torch.int32)
+    frame.records = torch.empty(drawn, RECORD_INTS[real], dtype=torch.int32)
+    frame.rank = torch.zeros(seen if s.packed else total, 2, dtype=torch.int32)
+    bridge.launch_tasks(
+        deal,
+        1 + -(-drawn // BLOCK),
+        [
+            flat(frame.means2d), flat(frame.conics), flat(frame.opacities), boxes_,
+            frame.gaussians, tiles_x, tiles_y, s.colors_of, drawn, BLOCK, flat(ordered), flat(firsts),
+            flat(slots), flat(starts), flat(torch.empty_like(starts)), flat(frame.records),
+            flat(frame.rank), flat(frame.list),
+        ],
+    )  # fmt: skip
+    if s.packed:
+        frame.ids = torch.arange(total) if seen == total else (slots >= 0).nonzero()[:, 0]
 
 
 def images(frame: Frame, colors: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,7 +78,7 @@ def images(frame: Frame, colors: Tensor, backgrounds: Tensor | None) -> tuple[Te
         kernel, scene = compositing(_real(colors), channels), _scene(frame)
     else:
         kernel, scene = channel_kernels(_real(colors))[0], _scene(frame, channels)
-    bridge.launch_tasks(kernel, frame.tasks, [*scene, *map(_flat, tensors)])
+    bridge.launch_tasks(kernel, frame.tasks, [*scene, *map(flat, tensors)])
     return image, alphas, transmittance
 
 
@@ -58,7 +99,7 @@ def adjoint(
     Without ``geometry`` the first four are None; so is ``v_absolute`` without ``absgrad``.
     """
     channels, real = colors.shape[-1], _real(colors)
-    known = [_flat(t) for t in (colors, image, transmittance, v_image, v_alphas)]
+    known = [flat(t) for t in (colors, image, transmittance, v_image, v_alphas)]
     geometry_width = 6 + 2 * absgrad
     # A colour that several splats share needs a sum of its own.
     shared = frame.settings.colors_of == PER_GAUSSIAN and frame.cameras > 1
@@ -66,7 +107,7 @@ def adjoint(
     if channels <= MAX_CHANNELS:
         kernel, reduction = compositing_adjoint(real, channels, absgrad)
         rows = colors.new_empty(len(frame.list), geometry_width + channels)
-        bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame), *known, _flat(rows)])
+        bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame), *known, flat(rows)])
         if not shared and frame.ids is not None and len(frame.ids) < v_colors.numel() // channels:
             v_colors.zero_()
         grads = _sums(reduction, frame, rows, conics, opacities, absgrad, None if shared else v_colors)
@@ -79,7 +120,7 @@ def adjoint(
     count = _columns(frame, channels, colors.element_size())
     rows = colors.new_empty(len(frame.list), geometry_width + count)
     kernel = channel_kernels(real, absgrad)[1]
-    bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), count, *known, _flat(rows)])
+    bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), count, *known, flat(rows)])
     _, reduction = compositing_adjoint(real, 0, absgrad)
     grads = _sums(reduction, frame, rows, conics, opacities, absgrad, None)
     _sum_colors(frame, rows, geometry_width, count, v_colors, 0)
@@ -101,15 +142,21 @@ def lift(
     accumulate: bool = True,
     first: int = 0,
 ) -> None:
-    """Adjoint of :func:`images` with respect to colours, from channel ``first`` on: writes or adds to ``sums`` [rows, D]
-    from maps [C, H, W, D], and adds the weights to ``totals`` [rows]. D is at least MIN_CHANNELS."""
+    """Adjoint of :func:`images` with respect to colours, from channel ``first`` on, for gradients or any ``maps``
+    [C, H, W, D]: adds to ``sums`` [rows, D], and the weights to ``totals`` [rows]; or overwrites them."""
     channels = maps.shape[-1]
+    if channels < MIN_CHANNELS:
+        wide = sums.new_zeros(len(sums), MIN_CHANNELS)
+        padded = torch.nn.functional.pad(maps, (0, MIN_CHANNELS - channels))
+        lift(frame, padded, wide, totals, accumulate, first)
+        sums += wide[:, :channels]
+        return
     kernel = channel_kernels(_real(maps))[2]
     while first < channels:
         count = _columns(frame, channels - first, maps.element_size())
         rows = maps.new_empty(len(frame.list), count)
         weights = maps.new_empty(len(frame.list), 1) if totals is not None and first == 0 else None
-        outputs = map(_flat, (maps, rows, weights))
+        outputs = map(flat, (maps, rows, weights))
         bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), first, count, *outputs])
         _sum_colors(frame, rows, 0, count, sums, first, accumulate)
         if weights is not None:
@@ -124,8 +171,8 @@ def _sums(reduction, frame: Frame, rows, conics, opacities, absgrad: bool, v_col
     v_conics, v_opacities = torch.empty_like(conics), torch.empty_like(opacities)
     own = frame.ids if v_colors is not None and frame.settings.colors_of != PER_SPLAT else None
     outputs = (v_means2d, absolute, v_conics, v_opacities)
-    arguments = map(_flat, (frame.rank, conics, opacities, own, *outputs, v_colors))
-    bridge.launch(reduction, opacities.numel(), [_flat(rows), rows.shape[1], *arguments], rows)
+    arguments = map(flat, (frame.rank, conics, opacities, own, *outputs, v_colors))
+    bridge.launch(reduction, opacities.numel(), [flat(rows), rows.shape[1], *arguments], rows)
     return outputs
 
 
@@ -134,8 +181,8 @@ def _sum_colors(frame, rows, column: int, count: int, out: Tensor, channel: int,
     channels = out.shape[-1]
     entries = out.numel() // channels
     arguments = [
-        _flat(rows), rows.shape[1], column, count, _flat(frame.rank), _flat(frame.slots), frame.settings.colors_of, entries,
-        _flat(out), channels, channel, int(accumulate),
+        flat(rows), rows.shape[1], column, count, flat(frame.rank), flat(frame.slots), frame.settings.colors_of,
+        entries, flat(out), channels, channel, int(accumulate),
     ]  # fmt: skip
     bridge.launch(color_reduction(_real(rows)), entries, arguments, rows)
 
@@ -145,7 +192,5 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     shape = (frame.cameras, frame.settings.height, frame.settings.width, k)
     ids = torch.full(shape, -1, dtype=torch.int64)
     weights = frame.depths.new_zeros(shape)
-    bridge.launch_tasks(
-        strongest_kernel(_real(weights)), frame.tasks, [*_scene(frame, k), _flat(ids), _flat(weights)]
-    )
+    bridge.launch_tasks(strongest_kernel(_real(weights)), frame.tasks, [*_scene(frame, k), flat(ids), flat(weights)])
     return ids, weights

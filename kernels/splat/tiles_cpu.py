@@ -48,8 +48,8 @@ while (true) {
 }
 """
 
-# Row of an intersection: with p the derivative by the exponent, the sums over pixels of p, p dx, p dy, p dx dx, p dx dy,
-# p dy dy, then (ABS) |p dx'|, |p dy'| with (dx', dy') = conic (dx, dy), then the gradient of the colour.
+# Row of an intersection: with q the derivative by the exponent, the sums over pixels of q, q dx, q dy, q dx dx,
+# q dx dy, q dy dy, then (ABS) |q dx'|, |q dy'| with (dx', dy') = conic (dx, dy), then the gradient of the colour.
 _BACKWARD = r"""
 constexpr int WIDTH = 6 + 2 * ABS + D;
 while (true) {
@@ -172,8 +172,18 @@ def compositing(real, channels: int):
         f"semaflow_composite_{real.__name__}_{channels}",
         snippet(real, _FORWARD, D=channels),
         {
-            "width": int, "height": int, "starts": ints, "entries": ints, "records": ints, "colors": reals,
-            "backgrounds": reals, "out": reals, "alphas": reals, "transmittance": reals, "tasks": int, "counter": ints,
+            "width": int,
+            "height": int,
+            "starts": ints,
+            "entries": ints,
+            "records": ints,
+            "colors": reals,
+            "backgrounds": reals,
+            "out": reals,
+            "alphas": reals,
+            "transmittance": reals,
+            "tasks": int,
+            "counter": ints,
         },
     )
 
@@ -201,8 +211,9 @@ def compositing_adjoint(real, channels: int, absolute: bool):
         module,
         snippet(real, _GEOMETRY, D=channels, ABS=absolute),
         {
-            "rows": reals, "row_width": int, "rank": ints, "conics": reals, "opacities": reals, "own": wp.array(dtype=wp.int64),
-            "v_means2d": reals, "v_absolute": reals, "v_conics": reals, "v_opacities": reals, "v_colors": reals,
+            "rows": reals, "row_width": int, "rank": ints, "conics": reals, "opacities": reals,
+            "own": wp.array(dtype=wp.int64), "v_means2d": reals,
+            "v_absolute": reals, "v_conics": reals, "v_opacities": reals, "v_colors": reals,
             "first_index": int,
         },
         elements=True,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .frame import PER_GAUSSIAN, Settings
 from .inputs import expect, projected
-from .render_cpu import MIN_CHANNELS, lift
+from .project import renderer
 
 
 @torch.no_grad()
@@ -46,18 +46,12 @@ def uplift(
         width, height, near_plane, far_plane, radius_clip, eps2d, rasterize_mode, camera_model, PER_GAUSSIAN
     )
     dtype = torch.float64 if means.dtype == torch.float64 else torch.float32
-    # The kernels want at least eight channels.
-    wide = max(channels, MIN_CHANNELS)
-    sums = torch.zeros(len(means), wide, dtype=dtype, device=means.device)
+    features = torch.zeros(len(means), channels, dtype=dtype, device=means.device)
     weights = torch.zeros(len(means), dtype=dtype, device=means.device)
     for camera in range(cameras):
         one = slice(camera, camera + 1)
-        image = torch.nn.functional.pad(maps[one].to(dtype), (0, wide - channels)).contiguous()
-        _, frame = projected(
-            means, quats, scales, covars, opacities, viewmats[one], Ks[one], settings
-        )
-        lift(frame, image, sums, weights)
-    features = sums[:, :channels].contiguous()
+        _, frame = projected(means, quats, scales, covars, opacities, viewmats[one], Ks[one], settings)
+        renderer(means).lift(frame, maps[one].to(dtype).contiguous(), features, weights)
     if normalize:
         features = torch.where(weights[:, None] > 0, features / weights[:, None], 0.0)
     return features, weights

@@ -1,0 +1,90 @@
+"""From Gaussians and cameras to a frame: which kernels run on which memory."""
+
+import importlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import bridge
+from .frame import Frame, Settings
+from .projection import projection
+
+
+def renderer(like: Tensor):
+    """The module that arranges and renders frames on the device of ``like``."""
+    return importlib.import_module(".render_cuda" if like.is_cuda else ".render_cpu", __package__)
+
+
+@dataclass
+class Gaussians:
+    """Inputs of a projection, detached and contiguous: see :func:`rasterization`; absent ones are None.
+
+    ``usable`` [N] or [C * N] marks Gaussians whose colours are numbers; ``eyes`` [C, 3] are the camera centres.
+    """
+
+    means: Tensor
+    quats: Tensor | None
+    scales: Tensor | None
+    covars: Tensor | None
+    opacities: Tensor
+    usable: Tensor | None
+    sh: Tensor | None
+    viewmats: Tensor
+    Ks: Tensor
+    eyes: Tensor
+
+    def arguments(self, adjoint: bool = False) -> list:
+        """The kernels' leading arguments."""
+        share = bridge.share
+        dtype = self.means.dtype
+        vec3, vec4 = bridge.vector(3, dtype), bridge.vector(4, dtype)
+        mat33, mat44 = bridge.matrix(3, dtype), bridge.matrix(4, dtype)
+        sh, sh_count, per_camera = self.sh, 0, 0
+        if sh is not None:
+            sh_count, per_camera = sh.shape[-2], int(sh.ndim == 4)
+            sh = sh.view(-1, 3)
+        usable = [] if adjoint else [share(self.usable)]
+        return [
+            share(self.means, vec3), share(self.quats, vec4), share(self.scales, vec3),
+            share(None if self.covars is None else self.covars.view(-1)), share(self.opacities), *usable,
+            share(sh, vec3), sh_count, per_camera, share(self.viewmats, mat44), share(self.Ks, mat33),
+            share(self.eyes, vec3),
+        ]  # fmt: skip
+
+
+def kernels(settings: Settings, gaussians: Gaussians):
+    """The projection's kernel and its adjoint for these inputs."""
+    real = bridge.REAL[gaussians.means.dtype]
+    return projection(real, settings.degree, settings.ortho, settings.antialiased, gaussians.covars is not None)
+
+
+def project(gaussians: Gaussians, settings: Settings) -> Frame:
+    """Project, cull, sort and list."""
+    s = settings
+    means = gaussians.means
+    cameras, count = len(gaussians.viewmats), len(means)
+    total = cameras * count
+    share = bridge.share
+    means2d, conics = means.new_empty(total, 2), means.new_empty(total, 3)
+    depths, opacities = means.new_empty(total), means.new_empty(total)
+    radii = torch.empty(total, 2, dtype=torch.int32, device=means.device)
+    boxes = torch.empty(total, 4, dtype=torch.int32, device=means.device)
+    colors = means.new_empty(total, 3) if s.degree >= 0 else None
+    kernel, _ = kernels(s, gaussians)
+    vec2, vec3 = bridge.vector(2, means.dtype), bridge.vector(3, means.dtype)
+    bridge.launch(
+        kernel,
+        total,
+        [
+            *gaussians.arguments(), s.width, s.height, s.near_plane, s.far_plane, s.radius_clip, s.eps2d,
+            share(means2d, vec2), share(depths), share(conics, vec3), share(opacities), share(radii, bridge.VEC2I),
+            share(boxes, bridge.VEC4I), share(colors, vec3),
+        ],
+        means,
+    )  # fmt: skip
+    frame = Frame(s, cameras, count, means2d, depths, conics, opacities, radii, colors)
+    renderer(means).arrange(frame, boxes)
+    if s.packed:
+        frame.compact()
+    return frame
