@@ -12,9 +12,7 @@ import torch
 from ..camera import Camera
 
 
-def resting_depth(
-    mask: np.ndarray, still: np.ndarray, camera: Camera, up: tuple[float, float, float]
-) -> np.ndarray:
+def resting_depth(mask: np.ndarray, still: np.ndarray, camera: Camera, up: tuple[float, float, float]) -> np.ndarray:
     """Z-depth [H, W] of the pixels of ``mask`` [H, W] if each connected part rests on the ground below it.
 
     A part is taken to be upright: all its pixels get the depth that the still world (``still``, z-depth [H, W]) has

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ..scene import Scene
-from .flow import Flows, pixel_grid
-from .masks import motion_masks
+from .flow import pixel_grid
+from .evidence import flow_masks
 from .triangulate import Epipolar, StillFit, still_fits
 
 # A depth is trusted when one noise of the flow moves it by less than this share.
@@ -31,10 +31,7 @@ def static_depth(scene: Scene) -> Tensor:
         cameras, fits = scene.cameras, still_fits(scene)
         farthest = _farthest(fits, trusted)
         depth = torch.stack(
-            [
-                1 / _completed(fits[t], trusted[t], _splat(cameras[t], positions), farthest)
-                for t in range(len(fits))
-            ]
+            [1 / _completed(fits[t], trusted[t], _splat(cameras[t], positions), farthest) for t in range(len(fits))]
         )
         scene._static_depth = depth
     return depth
@@ -47,7 +44,7 @@ def trusted_pixels(scene: Scene) -> Tensor:
     """
     trusted = getattr(scene, "_trusted", None)
     if trusted is None or len(trusted) != len(scene.train):
-        fits, moving = still_fits(scene), motion_masks(scene, dilate=2)
+        fits, moving = still_fits(scene), flow_masks(scene, posed=True, dilate=2)
         sure = torch.stack([_sure(fit) & ~mask for fit, mask in zip(fits, moving, strict=True)])
         agreed = torch.stack([_agreed(scene, fits, sure, t) for t in range(len(fits))])
         trusted = sure & agreed
@@ -176,9 +173,7 @@ def _interpolated(value: np.ndarray, weight: np.ndarray, default: float) -> np.n
     half = ((width + 1) // 2, (height + 1) // 2)
     total = cv2.resize((value * weight).astype(np.float32), half, interpolation=cv2.INTER_AREA)
     share = cv2.resize(weight.astype(np.float32), half, interpolation=cv2.INTER_AREA)
-    coarse = _interpolated(
-        total / np.maximum(share, 1e-8), np.minimum(1, share * 4) * (share > 0), default
-    )
+    coarse = _interpolated(total / np.maximum(share, 1e-8), np.minimum(1, share * 4) * (share > 0), default)
     around = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     share = np.clip(weight, 0, 1)
     return (share * value + (1 - share) * around).astype(np.float32)

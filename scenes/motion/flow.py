@@ -24,8 +24,7 @@ def dis_flow(image_a: Tensor, image_b: Tensor) -> Tensor:
     """
     if image_a.shape != image_b.shape:
         raise BadInput(
-            f"dis_flow: expected two images of one size, "
-            f"got {tuple(image_a.shape)} and {tuple(image_b.shape)}"
+            f"dis_flow: expected two images of one size, got {tuple(image_a.shape)} and {tuple(image_b.shape)}"
         )
     gray_a, gray_b = _gray(image_a), _gray(image_b)
     return torch.from_numpy(_dis(gray_a, gray_b, _enlargement(gray_a)))
@@ -107,11 +106,7 @@ class Flows:
         new = Flows.__new__(Flows)
         new.gray = [self.gray[index] for index in kept]
         place = {index: position for position, index in enumerate(kept)}
-        new._kept = {
-            (place[i], place[j]): flow
-            for (i, j), flow in self._kept.items()
-            if i in place and j in place
-        }
+        new._kept = {(place[i], place[j]): flow for (i, j), flow in self._kept.items() if i in place and j in place}
         return new
 
 
@@ -167,9 +162,7 @@ def _enlargement(gray: np.ndarray) -> int:
     return 2 if min(gray.shape) < SMALL_HEIGHT else 1
 
 
-def _dis(
-    gray_a: np.ndarray, gray_b: np.ndarray, scale: int, start: np.ndarray | None = None
-) -> np.ndarray:
+def _dis(gray_a: np.ndarray, gray_b: np.ndarray, scale: int, start: np.ndarray | None = None) -> np.ndarray:
     import cv2
 
     height, width = gray_a.shape
@@ -178,9 +171,7 @@ def _dis(
         scale *= 2
     if scale > 1:
         size = (width * scale, height * scale)
-        gray_a, gray_b = (
-            cv2.resize(gray, size, interpolation=cv2.INTER_CUBIC) for gray in (gray_a, gray_b)
-        )
+        gray_a, gray_b = (cv2.resize(gray, size, interpolation=cv2.INTER_CUBIC) for gray in (gray_a, gray_b))
         start = None if start is None else cv2.resize(start, size) * scale
     matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     matcher.setFinestScale(0)

@@ -39,11 +39,7 @@ def _still_points(scene: Scene, trusted: Tensor, count: int) -> PointCloud:
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     if scene.points is not None:
         rest = scene.points
-        kept = (
-            rest.times.isnan()
-            if rest.times is not None
-            else torch.ones(len(rest), dtype=torch.bool)
-        )
+        kept = rest.times.isnan() if rest.times is not None else torch.ones(len(rest), dtype=torch.bool)
         parts.append((rest.positions[kept], rest.colors[kept], torch.zeros(int(kept.sum()))))
     share = min(1.0, 20 * count / max(1, int(trusted.sum())))
     for t, (frame, fit) in enumerate(zip(frames, fits, strict=True)):
@@ -51,12 +47,8 @@ def _still_points(scene: Scene, trusted: Tensor, count: int) -> PointCloud:
         position = unprojected(scene, t, chosen, 1 / fit.inverse_depth)
         quality = (fit.deviation / fit.inverse_depth)[chosen]
         parts.append((position, frame.image[chosen], quality))
-    known = _thinned(
-        *(torch.cat(values) for values in zip(*parts, strict=True)), count=int(0.9 * count)
-    )
-    return (
-        _joined(known, _filled_points(scene, trusted, count - len(known))) if len(known) else known
-    )
+    known = _thinned(*(torch.cat(values) for values in zip(*parts, strict=True)), count=int(0.9 * count))
+    return _joined(known, _filled_points(scene, trusted, count - len(known))) if len(known) else known
 
 
 def _filled_points(scene: Scene, trusted: Tensor, count: int) -> PointCloud:
@@ -64,20 +56,14 @@ def _filled_points(scene: Scene, trusted: Tensor, count: int) -> PointCloud:
     import cv2
 
     frames, depth, moving = scene.split("train"), static_depth(scene), motion_masks(scene, dilate=4)
-    chosen_frames = (
-        torch.linspace(0, len(frames) - 1, min(8, len(frames))).round().long().unique().tolist()
-    )
+    chosen_frames = torch.linspace(0, len(frames) - 1, min(8, len(frames))).round().long().unique().tolist()
     generator = torch.Generator().manual_seed(1)
     positions, colors = [], []
     for t in chosen_frames:
-        near = cv2.dilate(
-            trusted[t].numpy().astype("uint8"), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-        )
+        near = cv2.dilate(trusted[t].numpy().astype("uint8"), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
         empty = (torch.from_numpy(near) == 0) & ~moving[t]
         wanted = count / len(chosen_frames)
-        empty &= torch.rand(empty.shape, generator=generator) < min(
-            1, wanted / max(1, int(empty.sum()))
-        )
+        empty &= torch.rand(empty.shape, generator=generator) < min(1, wanted / max(1, int(empty.sum())))
         positions.append(unprojected(scene, t, empty, depth[t]))
         colors.append(frames[t].image[empty])
     return PointCloud(torch.cat(positions), torch.cat(colors))
@@ -142,9 +128,7 @@ def _thinned(positions: Tensor, colors: Tensor, cost: Tensor, count: int) -> Poi
 def _first_of_each(key: Tensor) -> tuple[Tensor, Tensor]:
     """Distinct values of ``key`` and the index of each one's first occurrence."""
     values, inverse = key.unique(return_inverse=True)
-    first = torch.full((len(values),), len(key)).scatter_reduce(
-        0, inverse, torch.arange(len(key)), "amin"
-    )
+    first = torch.full((len(values),), len(key)).scatter_reduce(0, inverse, torch.arange(len(key)), "amin")
     return values, first
 
 

@@ -34,9 +34,7 @@ class Epipolar:
     @classmethod
     def between(cls, camera: Camera, others: list[Camera], pixels: Tensor) -> Epipolar:
         """For ``pixels`` [..., 2] of ``camera`` seen by ``others``."""
-        relative = torch.stack([other.viewmat.double() for other in others]) @ torch.linalg.inv(
-            camera.viewmat.double()
-        )
+        relative = torch.stack([other.viewmat.double() for other in others]) @ torch.linalg.inv(camera.viewmat.double())
         K = torch.stack([other.K.double() for other in others])
         warp = K @ relative[:, :3, :3] @ torch.linalg.inv(camera.K.double())
         homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], -1).double()
