@@ -100,17 +100,21 @@ def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | Non
     of the mask does, cut where it separates the mask best from the rest of the frame. Both are
     blended by the weight in pixels with which the frame shows the Gaussian. Scores are margins,
     0 being the cut. A field without semantics selects what the frame shows.
+
+    A share counts from a half of the largest there is: where a field is coarse, no Gaussian lies in
+    a small mask by itself alone.
     """
     share, weight = mask_share(field, [(frame.camera, frame.time, mask)])
-    margin = share - 0.5
+    most = share[weight > SEEN].amax() if (weight > SEEN).any() else share.new_zeros(())
+    if most < 0.1:
+        raise BadInput("mask: the field shows nothing that lies in it")
+    margin = share - most / 2
     query = None
     if field.semantics() is None:
         margin = torch.where(weight > SEEN, margin, -0.5)
     else:
         likeness = Likeness.of(field)
-        inside = torch.where(share > 0.5, share * weight, 0.0)
-        if inside.sum() <= 0:
-            raise BadInput("mask: the field shows nothing inside it")
+        inside = torch.where(margin > 0, share * weight, 0.0)
         directions = torch.nn.functional.normalize(likeness.features, dim=-1)
         query = directions.T @ (inside / inside.sum())
         alike = likeness.cosine(query)

@@ -111,6 +111,15 @@ def test_mask_without_semantics_selects_what_the_frame_shows(tmp_path):
     assert both.sum() > 0.9 * (frame.instance == BLUE).sum()
 
 
+def test_mask_of_a_place_where_the_field_shows_nothing(run, tmp_path):
+    mask = torch.zeros(48, 64, dtype=torch.bool)
+    mask[:3] = True
+    write_mask(tmp_path / "sky.png", mask)
+    with pytest.raises(BadInput, match="mask: the field shows nothing"):
+        select(run, "sky", pixels=tmp_path / "sky.png")
+    assert run.objects() == []
+
+
 def test_share_is_the_mask_itself_for_whole_and_empty_pictures(run, field):
     frame = run.scene.frames[0]
     whole = torch.ones(frame.camera.height, frame.camera.width, dtype=torch.bool)
