@@ -149,8 +149,8 @@ def difference(image: Tensor, other: Tensor) -> Tensor:
     return (image - other).abs().amax(-1) / other.abs().max()
 
 
-def contest(scene: Scene, title: str, channels: tuple[int, ...]) -> Table:
-    """All contenders on one scene."""
+def contest(scene: Scene, title: str, channels: tuple[int, ...], seconds: float = 5.0) -> Table:
+    """All contenders on one scene; each is timed for about ``seconds``."""
     columns = [
         "D",
         "who",
@@ -198,7 +198,8 @@ def contest(scene: Scene, title: str, channels: tuple[int, ...]) -> Table:
             table.notes.append(f"no C++ at D={D}: {reason}")
         if D in TORCH_CHANNELS:
             contenders["torch"] = Torch(painted, *gradients, pairs, meta)
-        times = milliseconds(*((c.forward, c.backward) for c in contenders.values()))
+        steps = ((c.forward, c.backward) for c in contenders.values())
+        times = milliseconds(*steps, seconds=seconds)
         frames = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
         for i, (who, contender) in enumerate(contenders.items()):
             figures = {
