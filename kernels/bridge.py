@@ -74,6 +74,11 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(threads() - 1, 1), thread_name_prefix="semaflow")
 
 
+# A forked child has none of the pool's threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def share(tensor: Tensor | None, dtype=None):
     """A contiguous tensor as a Warp kernel argument, without a copy; None becomes an array of length zero.
 

@@ -81,24 +81,15 @@ while (true) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h;
                     const R dy = R(row) - s.y;
                     const V dx = s.dx[h], raw = s.alpha(h, dy);
-                    const V alpha = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
-                    const V T = tile.T[g], next = T - T * alpha;
-                    M hit = (alpha >= ALPHA_MIN) & (T > R(0));
-                    V after = hit ? next : T;
-                    const M stop = hit & (next <= T_MIN);
-                    if (const unsigned stopped = Vec::bits(stop)) {
-                        tile.live -= __builtin_popcount(stopped);
-                        hit &= ~stop;
-                        after = stop ? -T : after;
-                    }
-                    tile.T[g] = after;
-                    const V w = Vec::keep(hit, alpha * T);
+                    const V T = tile.T[g], alpha = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
+                    V w;
+                    if (!tile.step(g, raw, w)) continue;
                     V c = f[0] * v[0][g];
                     for (int d = 1; d < D; d++) c += f[d] * v[d][g];
                     const V left = rest[g] - w * c;
                     rest[g] = left;
                     const V slope = T * c - left / (R(1) - alpha);
-                    const V q = Vec::keep(hit & (raw <= ALPHA_MAX), alpha * slope);
+                    const V q = Vec::keep((w > R(0)) & (raw <= ALPHA_MAX), alpha * slope);
                     const V qx = q * dx, qy = q * dy;
                     sum[0] += q;
                     sum[1] += qx;
