@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..scenes import Frame, Scene
-from .evaluate import Prediction, mask_quality
 from .likeness import Likeness
 from .queries import pixel_index
+from .scores import Prediction, mask_quality
 from .targets import Target, targets
 
 
@@ -44,7 +44,7 @@ def teacher_alone(scene: Scene, teacher, found: Sequence[Target] | None = None) 
     """Masks from the teacher's own maps of each frame, scored as the field's are.
 
     Returns ``masks`` (held-out frames, where there are any) and ``masks_train``, as
-    :func:`.evaluate.mask_quality` gives them.
+    :func:`.scores.mask_quality` gives them.
     """
     found = targets(scene) if found is None else found
     train = scene.split("train")

@@ -9,9 +9,10 @@ from PIL import Image
 from semaflow.scenes import BadInput
 from semaflow.tasks import __main__ as command_line
 from semaflow.tasks.baselines import teacher_alone
-from semaflow.tasks.evaluate import evaluate, image_quality, mask_quality, track_quality
+from semaflow.tasks.evaluate import evaluate
 from semaflow.tasks.report import print_table
 from semaflow.tasks.run import Run
+from semaflow.tasks.scores import image_quality, mask_quality, track_quality
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.targets import Target, labelled, targets
 

@@ -1,0 +1,165 @@
+"""Scores of a field's pictures, masks and tracks against the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+
+import torch
+from torch import Tensor
+
+from ..fields import metrics
+from ..fields.losses import ssim
+from ..scenes import BadInput, Frame, Scene
+from .progress import bar
+from .targets import Target
+
+Prediction = dict[str, Tensor]  # masks [H, W] bool by the target's name
+
+
+@dataclass
+class MaskScore:
+    """J and F of one target, gathered over frames."""
+
+    jaccards: list[float] = default(default_factory=list)
+    boundaries: list[float] = default(default_factory=list)
+
+    def add(self, mask: Tensor, truth: Tensor) -> None:
+        """Count a frame in which the target is to be seen."""
+        if truth.any():
+            self.jaccards.append(metrics.jaccard(mask, truth))
+            self.boundaries.append(metrics.boundary_f(mask, truth))
+
+    def summary(self) -> dict:
+        """Means over the frames, and how many they were; empty when there were none."""
+        if not self.jaccards:
+            return {}
+        count = len(self.jaccards)
+        return {
+            "iou": sum(self.jaccards) / count,
+            "boundary_f": sum(self.boundaries) / count,
+            "frames": count,
+        }
+
+
+@torch.no_grad()
+def image_quality(field, scene: Scene, split: str = "test") -> dict:
+    """Mean PSNR, SSIM and LPIPS of a split's rendered frames.
+
+    ``lpips_missing`` says why LPIPS is not there. ``render_seconds`` is the mean time of a frame.
+    """
+    from ..fields.perceptual import SMALLEST, Lpips
+
+    frames = scene.split(split)
+    if not frames:
+        raise BadInput(f"eval: the scene has no {split} frames")
+    perceptual, missing = None, None
+    if min(frames[0].camera.width, frames[0].camera.height) < SMALLEST:
+        missing = f"needs pictures of at least {SMALLEST} pixels on each side"
+    else:
+        perceptual = Lpips.load()
+        missing = None if perceptual else "no weights: set SEMAFLOW_DATA, see semaflow doctor"
+    values: dict[str, list[float]] = {"psnr": [], "ssim": [], "lpips": []}
+    seconds = 0.0
+    with bar() as progress:
+        task = progress.add_task(f"pictures, {split}", total=len(frames), note="")
+        for frame in progress.track(frames, task_id=task):
+            start = time.perf_counter()
+            image = field.render(frame.camera, frame.time).color.clamp(0, 1).cpu()
+            seconds += time.perf_counter() - start
+            values["psnr"].append(metrics.psnr(image, frame.image))
+            values["ssim"].append(ssim(image, frame.image).item())
+            if perceptual is not None:
+                values["lpips"].append(perceptual(image, frame.image))
+    result: dict = {name: sum(v) / len(v) for name, v in values.items() if v}
+    if missing:
+        result["lpips_missing"] = missing
+    return {**result, "frames": len(frames), "render_seconds": seconds / len(frames)}
+
+
+@torch.no_grad()
+def mask_quality(frames: Sequence[Frame], found: Sequence[Target], predict: Callable[[Frame], Prediction]) -> dict:
+    """Scores of predicted masks against the truth of ``frames``.
+
+    ``predict`` gives a frame's :data:`Prediction`; a target that is not in it counts as not found
+    (an empty mask).
+
+    Returns:
+        ``targets``: ``iou`` (mean over the frames that show it), ``boundary_f`` and ``frames`` of
+        each; ``objects`` and ``parts``: their means over the targets of that kind; ``accuracy`` and
+        ``miou`` of the picture divided into objects and everything else.
+    """
+    scores = {target.name: MaskScore() for target in found}
+    whole = [target for target in found if target.kind == "object"]
+    matrix = torch.zeros(len(whole) + 1, len(whole) + 1, dtype=torch.long)
+    with bar() as progress:
+        task = progress.add_task("masks", total=len(frames), note="")
+        for frame in progress.track(frames, task_id=task):
+            known = {target.name: target.truth(frame) for target in found}
+            if all(truth is None for truth in known.values()):
+                continue
+            predicted = predict(frame)
+            empty = torch.zeros(frame.camera.height, frame.camera.width, dtype=torch.bool)
+            for name, truth in known.items():
+                if truth is not None:
+                    scores[name].add(predicted.get(name, empty), truth)
+            ours, theirs = torch.zeros_like(empty).long(), torch.zeros_like(empty).long()
+            for number, target in enumerate(whole, 1):
+                if known[target.name] is not None:
+                    theirs[known[target.name]] = number
+                    ours[predicted.get(target.name, empty)] = number
+            matrix += metrics.confusion(theirs, ours, len(whole) + 1)
+    per_target = {name: score.summary() for name, score in scores.items()}
+    result: dict = {"targets": per_target}
+    for kind in ("object", "part"):
+        rows = [per_target[target.name] for target in found if target.kind == kind]
+        rows = [row for row in rows if row]
+        if rows:
+            result[f"{kind}s"] = {key: sum(row[key] for row in rows) / len(rows) for key in ("iou", "boundary_f")}
+    if whole and matrix.sum():
+        result["accuracy"] = metrics.accuracy(matrix)
+        result["miou"] = metrics.mean_iou(matrix)
+    return result
+
+
+@torch.no_grad()
+def track_quality(field, scene: Scene, found: Sequence[Target]) -> dict:
+    """3D errors of the field's trajectories for points of each object.
+
+    Points start at the first training frame that shows any of the object's; those that it shows are
+    followed through all frames. ``visible`` counts only the times at which a point is in sight.
+    """
+    tracks = scene.tracks
+    result: dict = {"objects": {}}
+    pools: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    wanted = [target for target in found if target.layer == "instance"]
+    with bar() as progress:
+        task = progress.add_task("tracks", total=len(wanted), note="")
+        for target in progress.track(wanted, task_id=task):
+            mine = torch.isin(tracks.instance, torch.tensor(target.ids))
+            shown = tracks.visible[mine].any(0).nonzero()
+            if not len(shown):
+                continue
+            start = int(shown[0])
+            size = metrics.diameter(tracks.positions[mine][:, start])
+            points = mine & tracks.visible[:, start]
+            truth = tracks.positions[points]
+            time_at_start = float(tracks.times[start])
+            begin = truth[:, start].to(field.at(time_at_start).means)
+            moved = field.trajectories(begin, time_at_start, tracks.times).cpu()
+            sizes = torch.full((len(truth),), size)
+            pool = (moved, truth, sizes, tracks.visible[points])
+            pools.append(pool)
+            result["objects"][target.name] = {
+                "points": len(truth),
+                "size": size,
+                **metrics.track_error(*pool[:3]),
+                "visible": metrics.track_error(*pool),
+            }
+    if pools:
+        moved, truth, sizes, visible = (torch.cat(parts) for parts in zip(*pools, strict=True))
+        result.update(metrics.track_error(moved, truth, sizes))
+        result["visible"] = metrics.track_error(moved, truth, sizes, visible)
+    return result
