@@ -1,10 +1,12 @@
 """Projection and compositing as differentiable functions of torch."""
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from .. import bridge
 from .frame import Frame, Settings
-from .project import Gaussians, kernels, project, renderer
+from .project import Gaussians, project, renderer, variant
+from .projection_adjoint import projection_adjoint
 
 
 class Project(torch.autograd.Function):
@@ -20,6 +22,7 @@ class Project(torch.autograd.Function):
         return frame.means2d, frame.depths, frame.conics, frame.opacities, frame.colors, frame
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, v_means2d, v_depths, v_conics, v_opacities, v_colors, _):
         means, quats, scales, covars, opacities, sh, viewmats, Ks, eyes = ctx.saved_tensors
         gaussians = Gaussians(means, quats, scales, covars, opacities, None, sh, viewmats, Ks, eyes)
@@ -41,7 +44,7 @@ class Project(torch.autograd.Function):
         ]
         types = (vec2, None, vec3, None, vec3)
         bridge.launch(
-            kernels(s, gaussians)[1],
+            projection_adjoint(*variant(s, gaussians)),
             len(means),
             [
                 *gaussians.arguments(adjoint=True), s.width, s.height, s.eps2d, share(ctx.slots),
@@ -71,6 +74,7 @@ class Composite(torch.autograd.Function):
         return image, alphas
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, v_image, v_alphas):
         means2d, conics, opacities, colors, image, transmittance = ctx.saved_tensors
         v_image = torch.zeros_like(image) if v_image is None else v_image.contiguous()

@@ -53,10 +53,10 @@ class Gaussians:
         ]  # fmt: skip
 
 
-def kernels(settings: Settings, gaussians: Gaussians):
-    """The projection's kernel and its adjoint for these inputs."""
+def variant(settings: Settings, gaussians: Gaussians) -> tuple:
+    """What the projection's kernels are compiled for."""
     real = bridge.REAL[gaussians.means.dtype]
-    return projection(real, settings.degree, settings.ortho, settings.antialiased, gaussians.covars is not None)
+    return real, settings.degree, settings.ortho, settings.antialiased, gaussians.covars is not None
 
 
 def project(gaussians: Gaussians, settings: Settings) -> Frame:
@@ -71,10 +71,9 @@ def project(gaussians: Gaussians, settings: Settings) -> Frame:
     radii = torch.empty(total, 2, dtype=torch.int32, device=means.device)
     boxes = torch.empty(total, 4, dtype=torch.int32, device=means.device)
     colors = means.new_empty(total, 3) if s.degree >= 0 else None
-    kernel, _ = kernels(s, gaussians)
     vec2, vec3 = bridge.vector(2, means.dtype), bridge.vector(3, means.dtype)
     bridge.launch(
-        kernel,
+        projection(*variant(s, gaussians)),
         total,
         [
             *gaussians.arguments(), s.width, s.height, s.near_plane, s.far_plane, s.radius_clip, s.eps2d,
