@@ -44,6 +44,70 @@ def resting_depth(mask: np.ndarray, still: np.ndarray, camera: Camera, up: tuple
     return out
 
 
+def rounded(mask: np.ndarray, depth: np.ndarray, focal: float) -> np.ndarray:
+    """``depth`` [H, W] of upright parts of ``mask`` as if each were as thick as it is wide.
+
+    The middle of a part comes nearer by sqrt(e (2 r - e)), e the distance to its outline and r the largest such, which
+    is exact for a ball.
+    """
+    import cv2
+
+    out = depth.copy()
+    edge = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8))
+    for part in range(1, count):
+        inside = parts == part
+        e = edge[inside]
+        out[inside] -= np.sqrt(np.maximum(e * (2 * e.max() - e), 0)) * depth[inside] / focal
+    return out
+
+
+def contact_scale(body, pixels, masks, still, cameras, up) -> float | None:
+    """Factor on the distance of a :class:`.rigid.RigidBody` from the cameras that puts it on the ground.
+
+    In each frame the ground just below the body's lowest points, along ``up`` in the image, says how far away its
+    outline would be if it stood there; the outline is as far as the farthest points seen. Nowhere is the body behind
+    the ground it hides, and somewhere it touches: of the frames' factors the 30% quantile is taken. None when the
+    ground below is never seen.
+
+    Args:
+        pixels: [N, T, 2] of all tracks; masks, still: [T, H, W] moving pixels and still depth.
+    """
+    height, width = masks.shape[1:]
+    factors = []
+    for j, f in enumerate(body.frames):
+        spots = pixels[body.members, f]
+        shown = np.isfinite(spots[:, 0])
+        if shown.sum() < 3:
+            continue
+        spots = spots[shown]
+        camera = cameras[f]
+        depth = camera.project(torch.from_numpy(body.positions[shown, j]).float())[1].numpy()
+        down = down_in_image(camera, up, spots.mean(0))
+        lowest = np.argsort(-(spots @ down))[: max(1, len(spots) // 10)]
+        here = []
+        for spot in spots[lowest]:
+            ground = _below(spot, down, masks[f], still[f], 0.06 * height + 6, (width, height))
+            if ground is not None:
+                here.append(ground)
+        if here:
+            factors.append(np.median(here) / np.quantile(depth, 0.9))
+    return float(np.quantile(factors, 0.3)) if factors else None
+
+
+def _below(spot, down, mask, still, most, size) -> float | None:
+    """Still depth just past the lower outline of ``mask`` below ``spot``; None when that is too far or not shown."""
+    for step in range(1, int(most)):
+        x, y = (spot + step * down).astype(int)
+        if not (0 <= x < size[0] and 0 <= y < size[1]):
+            return None
+        if not mask[y, x]:
+            x, y = (spot + (step + 2) * down).astype(int)
+            shown = 0 <= x < size[0] and 0 <= y < size[1] and not mask[y, x] and still[y, x] > 0
+            return float(still[y, x]) if shown else None
+    return None
+
+
 def down_in_image(camera: Camera, up: tuple[float, float, float], pixel) -> np.ndarray:
     """Unit direction [2] in the image of ``camera`` at ``pixel`` that points down in the world."""
     pixel = torch.as_tensor(np.asarray(pixel), dtype=torch.float32)

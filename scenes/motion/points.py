@@ -8,7 +8,9 @@ from torch import Tensor
 from ..scene import PointCloud, Scene
 from .contact import resting_depth
 from .depth import static_depth, trusted_pixels, unprojected
+from .flow import pixel_grid
 from .masks import motion_masks
+from .tracks import motion_scaffold
 from .triangulate import still_fits
 
 
@@ -84,14 +86,21 @@ def _moving_points(scene: Scene, moving: Tensor, count: int) -> PointCloud:
 
 
 def _moving_depth(scene: Scene, moving: Tensor) -> Tensor:
-    """Z-depth [T, H, W] of moving pixels."""
-    still = static_depth(scene)
-    return torch.stack(
-        [
-            torch.from_numpy(resting_depth(moving[t].numpy(), still[t].numpy(), camera, scene.up))
-            for t, camera in enumerate(scene.cameras)
-        ]
-    )
+    """Z-depth [T, H, W] of moving pixels: of the three nearest lifted tracks in the image, by inverse distance; where
+    there are none, of what the pixels stand on."""
+    still, lifted = static_depth(scene), motion_scaffold(scene)
+    out = torch.zeros(moving.shape)
+    for t, camera in enumerate(scene.cameras):
+        chosen = moving[t]
+        tracks = None if lifted is None else lifted.positions[lifted.visible[:, t], t]
+        if tracks is None or len(tracks) < 3:
+            out[t] = torch.from_numpy(resting_depth(chosen.numpy(), still[t].numpy(), camera, scene.up))
+            continue
+        pixels, depth = camera.project(tracks)
+        apart, near = torch.cdist(torch.from_numpy(pixel_grid(*chosen.shape))[chosen], pixels).topk(3, largest=False)
+        weight = 1 / (apart + 0.5)
+        out[t][chosen] = (depth[near] * weight).sum(1) / weight.sum(1)
+    return out
 
 
 def _thinned(positions: Tensor, colors: Tensor, cost: Tensor, count: int) -> PointCloud:
