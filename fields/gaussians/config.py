@@ -87,16 +87,16 @@ def _typed(name: str, value, kind: str):
 
 
 FAST = FitConfig(
-    preset="fast", iterations=3000, motion="scaffold", rigidity=2.0, smoothness=0.5, flow=0.01, flow_until=2000,
-    position_until=3000, motion_rate=8e-4, motion_rate_end=4e-5, densify_from=300, densify_until=2000,
+    preset="fast", iterations=3000, motion="scaffold", rigidity=0.5, smoothness=0.1, sh_degree=0,
+    position_until=3000, motion_rate=2e-3, motion_rate_end=1e-4, densify_from=200, densify_until=1500,
     densify_gradient=4e-4, absolute_gradient=True, opacity_reset_every=0, prune_large_after=1000, sh_every=500,
     feature_from=1000,
 )
 
 PRESETS = {
     "tiny": dataclasses.replace(
-        FAST, preset="tiny", iterations=600, initial_points=4000, max_gaussians=6000, sh_degree=0, densify_from=100,
-        densify_until=400, flow_until=400, position_until=600, checkpoint_every=200, feature_from=200,
+        FAST, preset="tiny", iterations=600, initial_points=4000, max_gaussians=6000, densify_from=100,
+        densify_until=400, position_until=600, checkpoint_every=200, feature_from=200,
         prune_large_after=300, lift_sweeps=4,
     ),
     "fast": FAST,

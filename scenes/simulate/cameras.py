@@ -10,7 +10,7 @@ import numpy as np
 from ..camera import Camera
 
 FOV = 55.0  # degrees, horizontal
-HEIGHT = 1.35  # of the camera above the floor while walking, scene units
+HEIGHT = 1.75  # of the camera above the floor while walking, scene units
 BEGIN, ARC = (
     math.radians(-183),
     math.radians(100),
