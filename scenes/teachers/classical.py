@@ -134,7 +134,7 @@ def camera_flow(flow: np.ndarray) -> np.ndarray:
     cv2.setRNGSeed(SEED)
     homography, followers = cv2.findHomography(start, end, cv2.RANSAC, 1.0)
     if homography is None or followers.mean() < PLANE_SHARE:
-        from ..motion.masks import two_view_still
+        from ..motion.evidence import two_view_still
 
         return two_view_still(flow, np.ones(flow.shape[:2], bool)) - pixels
     moved = cv2.perspectiveTransform(pixels.reshape(-1, 1, 2), homography)
