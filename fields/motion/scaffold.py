@@ -30,12 +30,12 @@ class NodeScaffold(torch.nn.Module):
     def __init__(self, centers: Tensor, knots: Tensor, positions: Tensor, rotations: Tensor, neighbors: Tensor,
                  radius: Tensor):
         super().__init__()
-        self.register_buffer("centers", centers.float())
+        self.register_buffer("centers", centers.float().clone())
         self.register_buffer("knots", knots.float())
         self.register_buffer("neighbors", neighbors.long())
         self.register_buffer("radius", radius.float())
-        self.positions = torch.nn.Parameter(positions.float())
-        self.rotations = torch.nn.Parameter(rotations.float())
+        self.positions = torch.nn.Parameter(positions.float().clone())
+        self.rotations = torch.nn.Parameter(rotations.float().clone())
 
     @classmethod
     def empty(cls, nodes: int, times: int, blend: int) -> NodeScaffold:
@@ -110,7 +110,9 @@ class NodeScaffold(torch.nn.Module):
         R = to_matrix(rotation)
         shift = position - (R @ self.centers[..., None])[..., 0]
         motion = torch.cat([R.flatten(1), shift, rotation], -1)
-        blended = (weights[..., None] * motion[nodes]).sum(1)
+        # index_select, since the adjoint of plain indexing adds in no fixed order on several cores.
+        around = motion.index_select(0, nodes.flatten()).view(*nodes.shape, -1)
+        blended = (weights[..., None] * around).sum(1)
         carried = (blended[:, :9].reshape(-1, 3, 3) @ means[..., None])[..., 0] + blended[:, 9:12]
         return carried, multiply(torch.nn.functional.normalize(blended[:, 12:], dim=-1), quats)
 
@@ -127,7 +129,8 @@ class NodeScaffold(torch.nn.Module):
         if near.shape[1] == 0:
             return self.positions.new_zeros(())
         rest = self.centers[near] - self.centers[:, None]
-        now = self.positions[near] - self.positions[:, None]
+        around = self.positions.index_select(0, near.flatten()).view(*near.shape, *self.positions.shape[1:])
+        now = around - self.positions[:, None]
         turned = torch.einsum("mtij,mkj->mkti", to_matrix(self.rotations), rest)
         return (now - turned).square().sum(-1).mean()
 

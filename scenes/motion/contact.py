@@ -62,50 +62,72 @@ def rounded(mask: np.ndarray, depth: np.ndarray, focal: float) -> np.ndarray:
     return out
 
 
-def contact_scale(body, pixels, masks, still, cameras, up) -> float | None:
-    """Factor on the distance of a :class:`.rigid.RigidBody` from the cameras that puts it on the ground.
+HANGING = 1.3  # ground so much farther than what the outline borders on is not what a thing stands on
 
-    In each frame the ground just below the body's lowest points, along ``up`` in the image, says how far away its
-    outline would be if it stood there; the outline is as far as the farthest points seen. Nowhere is the body behind
-    the ground it hides, and somewhere it touches: of the frames' factors the 30% quantile is taken. None when the
-    ground below is never seen.
+
+def contact_scale(
+    body, pixels: np.ndarray, masks: np.ndarray, still: np.ndarray, cameras: list[Camera], up: tuple
+) -> float | None:
+    """Factor on the distance of a :class:`.rigid.RigidBody` from the cameras at which it touches its surroundings.
+
+    Nowhere is a body behind the still world that its outline borders on, and somewhere it touches it: the ground it
+    stands on, the pole it hangs from. The still depth just outside the outline over the body's own says by which
+    factor it could go back. What counts is the ground below the body along ``up``, or, where that is much farther than
+    the smallest tenth of the whole outline, that tenth; and over the frames the 30% quantile. The outline is taken to
+    be as far as the farthest points seen. None when too little of the outline is seen.
 
     Args:
         pixels: [N, T, 2] of all tracks; masks, still: [T, H, W] moving pixels and still depth.
     """
-    height, width = masks.shape[1:]
-    factors = []
+    below, around = [], []
     for j, f in enumerate(body.frames):
         spots = pixels[body.members, f]
         shown = np.isfinite(spots[:, 0])
-        if shown.sum() < 3:
+        if shown.sum() < 5:
             continue
         spots = spots[shown]
-        camera = cameras[f]
-        depth = camera.project(torch.from_numpy(body.positions[shown, j]).float())[1].numpy()
-        down = down_in_image(camera, up, spots.mean(0))
-        lowest = np.argsort(-(spots @ down))[: max(1, len(spots) // 10)]
-        here = []
-        for spot in spots[lowest]:
-            ground = _below(spot, down, masks[f], still[f], 0.06 * height + 6, (width, height))
-            if ground is not None:
-                here.append(ground)
-        if here:
-            factors.append(np.median(here) / np.quantile(depth, 0.9))
-    return float(np.quantile(factors, 0.3)) if factors else None
+        depth = cameras[f].project(torch.from_numpy(body.positions[shown, j]).float())[1].numpy()
+        outline = np.quantile(depth, 0.9)
+        ground, sides = _outside(spots, masks[f], still[f], down_in_image(cameras[f], up, spots.mean(0)))
+        if len(ground):
+            below.append(np.median(ground) / outline)
+        if len(sides) >= 6:
+            around.append(np.quantile(sides, 0.1) / outline)
+    if len(around) < 3:
+        return None
+    hanging = float(np.quantile(around, 0.3))
+    standing = float(np.quantile(below, 0.3)) if len(below) >= 3 else np.inf
+    return standing if standing < HANGING * hanging else hanging
 
 
-def _below(spot, down, mask, still, most, size) -> float | None:
-    """Still depth just past the lower outline of ``mask`` below ``spot``; None when that is too far or not shown."""
-    for step in range(1, int(most)):
-        x, y = (spot + step * down).astype(int)
-        if not (0 <= x < size[0] and 0 <= y < size[1]):
-            return None
-        if not mask[y, x]:
-            x, y = (spot + (step + 2) * down).astype(int)
-            shown = 0 <= x < size[0] and 0 <= y < size[1] and not mask[y, x] and still[y, x] > 0
-            return float(still[y, x]) if shown else None
-    return None
+def _outside(spots: np.ndarray, mask: np.ndarray, still: np.ndarray, down: np.ndarray, rays: int = 36, gap: int = 3):
+    """Still depths ``gap`` pixels outside the outline of ``mask`` around the points ``spots`` [K, 2], along rays from
+    their middle: those within 20 degrees of ``down``, and all.
+
+    Rays that leave the mask far from any of the points, through another thing, are left out.
+    """
+    height, width = mask.shape
+    middle = spots.mean(0)
+    reach = max(6.0, 1.5 * float(np.sqrt(np.ptp(spots[:, 0]) * np.ptp(spots[:, 1]) / len(spots))))
+    ground, found = [], []
+    for angle in np.linspace(0, 2 * np.pi, rays, endpoint=False):
+        ray = np.array([np.cos(angle), np.sin(angle)])
+        along = max(0.0, ((spots - middle) @ ray).max())
+        for step in range(int(along), int(along + 2 * reach)):
+            at = middle + step * ray
+            x, y = at.astype(int)
+            if not (0 <= x < width and 0 <= y < height):
+                break
+            if mask[y, x]:
+                continue
+            x, y = (at + gap * ray).astype(int)
+            clear = 0 <= x < width and 0 <= y < height and not mask[y, x] and still[y, x] > 0
+            if clear and np.linalg.norm(spots - at, axis=1).min() < reach:
+                found.append(still[y, x])
+                if ray @ down > 0.94:
+                    ground.append(still[y, x])
+            break
+    return np.array(ground), np.array(found)
 
 
 def down_in_image(camera: Camera, up: tuple[float, float, float], pixel) -> np.ndarray:

@@ -19,7 +19,7 @@ from .rigid import rigid_body
 from .segments import segments
 
 SMALLEST = 6  # tracks of a thing
-RIGID = 0.6  # pixels of median reprojection error up to which a thing counts as rigid
+RIGID = 0.45  # pixels of median reprojection error up to which a thing counts as rigid
 
 
 @dataclass
@@ -69,9 +69,7 @@ def _lifted(scene: Scene) -> Scaffold | None:
     return Scaffold(positions, visible, torch.tensor(scene.times), colors)
 
 
-def lift_tracks(
-    scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float) -> tuple[Tensor, Tensor, Tensor]:
     """Positions [N, T, 3], weights [N, T] and visibility [N, T] of 2D tracks ``spacing`` pixels apart, in space.
 
     A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
