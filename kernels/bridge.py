@@ -115,7 +115,7 @@ def stream(like: Tensor):
 
 
 def _run(kernel, dim, variants, device: str) -> None:
-    """Launch ``kernel`` once per argument list in ``variants``, at the same time."""
+    """Launch ``kernel`` once per argument list in ``variants``, on as many threads as there are to spare."""
     if len(variants) == 1:
         wp.launch(kernel, dim, inputs=variants[0], device=device, record_tape=False)
         return
@@ -123,9 +123,16 @@ def _run(kernel, dim, variants, device: str) -> None:
         wp.launch(kernel, size, inputs=arguments, device=device, record_cmd=True)
         for size, arguments in zip(dim, variants, strict=True)
     ]
-    waiting = [_pool().submit(command.launch) for command in commands[1:]]
+    futures = [_pool().submit(command.launch) for command in commands[1:]]
     commands[0].launch()
-    for future in waiting:
+    # On a busy machine the pool may be late: what it has not begun is done here.
+    begun = []
+    for command, future in zip(commands[1:], futures, strict=True):
+        if future.cancel():
+            command.launch()
+        else:
+            begun.append(future)
+    for future in begun:
         future.result()
 
 
@@ -141,7 +148,7 @@ def launch(kernel, count: int, arguments: list, like: Tensor, grain: int = 2048)
         with stream(like):
             wp.launch(kernel, count, inputs=[*arguments, 0], device=str(like.device), record_tape=False)
         return
-    parts = min(threads(), max(count // grain, 1))
+    parts = min(2 * threads() if threads() > 1 else 1, max(count // grain, 1))
     starts = [count * i // parts for i in range(parts + 1)]
     sizes = [b - a for a, b in zip(starts, starts[1:], strict=False)]
     if parts == 1:

@@ -86,11 +86,3 @@ class Frame:
     def tasks(self) -> int:
         """Number of tiles in all cameras."""
         return len(self.starts) - 1
-
-    def compact(self) -> None:
-        """Keep only the splats that ``ids`` names."""
-        if len(self.ids) < len(self.depths):
-            for name in ("means2d", "depths", "conics", "opacities", "radii", "colors"):
-                value = getattr(self, name)
-                if value is not None:
-                    setattr(self, name, value.index_select(0, self.ids))

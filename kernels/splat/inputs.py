@@ -5,6 +5,7 @@ from torch import Tensor
 
 from .frame import Frame, Settings
 from .functions import Project
+from .project import renderer
 
 
 def expect(name: str, value: Tensor, *shapes: tuple) -> None:
@@ -61,7 +62,7 @@ def projected(
         eyes = torch.linalg.inv_ex(viewmats)[0][:, :3, 3].contiguous()
     usable = None
     if colors is not None:
-        usable = colors.detach().sum(-1).isfinite().view(-1)
+        usable = renderer(means).usable(ready(colors.detach()))
     *splats, frame = Project.apply(
         ready(means), ready(quats), ready(scales), ready(covars), ready(opacities), ready(sh), viewmats, ready(Ks),
         eyes, usable, settings,

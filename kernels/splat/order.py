@@ -67,7 +67,7 @@ counts.data[1] = drawn;
 counts.data[2] = first;
 """
 
-# Task 0 deals the Gaussians to the tiles; the others write records, and compact the visible Gaussians where packed.
+# Task 0 deals the Gaussians to the tiles; the others write records, and move visible splats together where packed.
 _ARRANGE = r"""
 while (true) {
     const int task = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
@@ -100,6 +100,21 @@ while (true) {
             R(2) * (lg + R(5.541263545158426)), b[0], b[1], b[2] - b[0], firsts.data[k], slot, color};
         rank.data[2 * slot] = firsts.data[k];
         rank.data[2 * slot + 1] = (b[2] - b[0]) * (b[3] - b[1]);
+    }
+    const int total = boxes.shape[0], last = first + block < total ? first + block : total;
+    for (int i = first; i < last; i++) {
+        const int to = packed ? slots.data[i] : i;
+        if (to < 0) continue;
+        if (box[4 * i + 2] <= box[4 * i]) rank.data[2 * to] = rank.data[2 * to + 1] = 0;
+        if (packed) ids.data[to] = i;
+        if (kept_alphas.shape[0] == 0) continue;
+        for (int j = 0; j < 2; j++) kept_means2d.data[2 * to + j] = xy[2 * i + j];
+        for (int j = 0; j < 2; j++) kept_radii.data[2 * to + j] = radii.data[2 * i + j];
+        for (int j = 0; j < 3; j++) kept_conics.data[3 * to + j] = conic[3 * i + j];
+        kept_depths.data[to] = depths.data[i];
+        kept_alphas.data[to] = alphas.data[i];
+        if (colors.shape[0] > 0)
+            for (int j = 0; j < 3; j++) kept_colors.data[3 * to + j] = colors.data[3 * i + j];
     }
 }
 """
@@ -139,8 +154,19 @@ def ordering(real):
         head + RECORD + _ARRANGE,
         {
             "means2d": reals,
+            "depths": reals,
             "conics": reals,
             "alphas": reals,
+            "radii": ints,
+            "colors": reals,
+            "kept_means2d": reals,
+            "kept_depths": reals,
+            "kept_conics": reals,
+            "kept_alphas": reals,
+            "kept_radii": ints,
+            "kept_colors": reals,
+            "ids": longs,
+            "packed": int,
             "boxes": boxes,
             "gaussians": int,
             "tiles_x": int,

@@ -84,6 +84,4 @@ def project(gaussians: Gaussians, settings: Settings) -> Frame:
     )  # fmt: skip
     frame = Frame(s, cameras, count, means2d, depths, conics, opacities, radii, colors)
     renderer(means).arrange(frame, boxes)
-    if s.packed:
-        frame.compact()
     return frame

@@ -152,7 +152,9 @@ def rasterization(
     shape = () if packed else (cameras, count)
     camera_ids = gaussian_ids = None
     if packed:
-        camera_ids, gaussian_ids = frame.ids // max(count, 1), frame.ids % max(count, 1)
+        camera_ids, gaussian_ids = frame.ids.new_zeros(()).expand(len(frame.ids)), frame.ids
+        if cameras > 1:
+            camera_ids, gaussian_ids = frame.ids // max(count, 1), frame.ids % max(count, 1)
     meta = {
         "camera_ids": camera_ids,
         "gaussian_ids": gaussian_ids,

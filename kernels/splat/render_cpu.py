@@ -6,6 +6,7 @@ from torch import Tensor
 from .. import bridge
 from ..bridge import flat
 from .channels_cpu import channel_kernels
+from .finite_cpu import finite_kernel
 from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
 from .native import RECORD_INTS
 from .order import ordering
@@ -52,19 +53,32 @@ def arrange(frame: Frame, boxes: Tensor) -> None:
     frame.slots, frame.starts = slots, starts
     frame.list = torch.empty(intersections, dtype=torch.int32)
     frame.records = torch.empty(drawn, RECORD_INTS[real], dtype=torch.int32)
-    frame.rank = torch.zeros(seen if s.packed else total, 2, dtype=torch.int32)
+    frame.rank = torch.empty(seen if s.packed else total, 2, dtype=torch.int32)
+    frame.ids = torch.empty(seen, dtype=torch.int64) if s.packed else None
+    splats = (frame.means2d, frame.depths, frame.conics, frame.opacities, frame.radii, frame.colors)
+    kept = (None,) * 6
+    if s.packed and seen < total:
+        kept = [None if x is None else x.new_empty(seen, *x.shape[1:]) for x in splats]
     bridge.launch_tasks(
         deal,
-        1 + -(-drawn // BLOCK),
+        1 + -(-total // BLOCK),
         [
-            flat(frame.means2d), flat(frame.conics), flat(frame.opacities), boxes_,
-            frame.gaussians, tiles_x, tiles_y, s.colors_of, drawn, BLOCK, flat(ordered), flat(firsts),
+            *map(flat, (*splats, *kept, frame.ids)), int(s.packed), boxes_, frame.gaussians, tiles_x, tiles_y, s.colors_of, drawn, BLOCK, flat(ordered), flat(firsts),
             flat(slots), flat(starts), flat(torch.empty_like(starts)), flat(frame.records),
             flat(frame.rank), flat(frame.list),
         ],
     )  # fmt: skip
-    if s.packed:
-        frame.ids = torch.arange(total) if seen == total else (slots >= 0).nonzero()[:, 0]
+    if kept[0] is not None:
+        frame.means2d, frame.depths, frame.conics, frame.opacities, frame.radii, frame.colors = kept
+
+
+def usable(colors: Tensor) -> Tensor:
+    """Which rows of colours [..., D] hold only finite numbers."""
+    colors = colors.contiguous()
+    marks = torch.empty(colors.shape[:-1], dtype=torch.bool).view(-1)
+    arguments = [flat(colors), colors.shape[-1], flat(marks)]
+    bridge.launch(finite_kernel(_real(colors)), len(marks), arguments, colors)
+    return marks
 
 
 def images(frame: Frame, colors: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,8 +122,6 @@ def adjoint(
         kernel, reduction = compositing_adjoint(real, channels, absgrad)
         rows = colors.new_empty(len(frame.list), geometry_width + channels)
         bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame), *known, flat(rows)])
-        if not shared and frame.ids is not None and len(frame.ids) < v_colors.numel() // channels:
-            v_colors.zero_()
         grads = _sums(reduction, frame, rows, conics, opacities, absgrad, None if shared else v_colors)
         if shared:
             _sum_colors(frame, rows, geometry_width, channels, v_colors, 0)
@@ -169,10 +181,13 @@ def _sums(reduction, frame: Frame, rows, conics, opacities, absgrad: bool, v_col
     v_means2d = conics.new_empty(*opacities.shape, 2)
     absolute = torch.empty_like(v_means2d) if absgrad else None
     v_conics, v_opacities = torch.empty_like(conics), torch.empty_like(opacities)
-    own = frame.ids if v_colors is not None and frame.settings.colors_of != PER_SPLAT else None
+    # Row by row of colours where those are asked for, and splat by splat otherwise.
+    by_color = v_colors is not None and frame.ids is not None and frame.settings.colors_of != PER_SPLAT
+    slots = frame.slots if by_color else None
     outputs = (v_means2d, absolute, v_conics, v_opacities)
-    arguments = map(flat, (frame.rank, conics, opacities, own, *outputs, v_colors))
-    bridge.launch(reduction, opacities.numel(), [flat(rows), rows.shape[1], *arguments], rows)
+    arguments = map(flat, (frame.rank, conics, opacities, slots, *outputs, v_colors))
+    count = len(slots) if by_color else opacities.numel()
+    bridge.launch(reduction, count, [flat(rows), rows.shape[1], *arguments], rows)
     return outputs
 
 

@@ -43,8 +43,16 @@ def arrange(frame: Frame, boxes: Tensor) -> None:
     frame.starts = torch.searchsorted(tile, bounds, out_int32=True)
     if s.packed:
         covered = covered[frame.ids]
+        for name in ("means2d", "depths", "conics", "opacities", "radii", "colors"):
+            value = getattr(frame, name)
+            setattr(frame, name, None if value is None else value[frame.ids])
     # The kernels have no rows of intersections: only the numbers are of use.
     frame.rank = torch.stack([torch.zeros_like(covered), covered], 1)
+
+
+def usable(colors: Tensor) -> Tensor:
+    """Which rows of colours [..., D] hold only finite numbers."""
+    return colors.isfinite().all(-1).view(-1)
 
 
 def _rows(frame: Frame) -> Tensor | None:

@@ -110,30 +110,34 @@ while (true) {
 }
 """
 
-# Sums the rows of a splat: gradients by its mean, conic and opacity, and its colour where that is its own.
+# Sums the rows of a splat: gradients by its mean, conic and opacity, and its colour where that is its own. The index is
+# that of the colour.
 _GEOMETRY = r"""
 constexpr int WIDTH = 6 + 2 * ABS + D;
-const int first = rank.data[2 * index], count = rank.data[2 * index + 1];
+const int splat = slots.shape[0] > 0 ? slots.data[index] : index;
+if (splat < 0) {
+    for (int d = 0; d < D; d++) v_colors.data[index * (long long)D + d] = R(0);
+    return;
+}
+const int first = rank.data[2 * splat], count = rank.data[2 * splat + 1];
 R sum[WIDTH] = {};
 for (int i = 0; i < count; i++) {
     const R* row = rows.data + (long long)(first + i) * row_width;
     for (int j = 0; j < WIDTH; j++) sum[j] += row[j];
 }
-const R* conic = conics.data + 3 * index;
-v_means2d.data[2 * index] = conic[0] * sum[1] + conic[1] * sum[2];
-v_means2d.data[2 * index + 1] = conic[1] * sum[1] + conic[2] * sum[2];
-v_conics.data[3 * index] = R(-0.5) * sum[3];
-v_conics.data[3 * index + 1] = -sum[4];
-v_conics.data[3 * index + 2] = R(-0.5) * sum[5];
-v_opacities.data[index] = count > 0 ? sum[0] / opacities.data[index] : R(0);
+const R* conic = conics.data + 3 * splat;
+v_means2d.data[2 * splat] = conic[0] * sum[1] + conic[1] * sum[2];
+v_means2d.data[2 * splat + 1] = conic[1] * sum[1] + conic[2] * sum[2];
+v_conics.data[3 * splat] = R(-0.5) * sum[3];
+v_conics.data[3 * splat + 1] = -sum[4];
+v_conics.data[3 * splat + 2] = R(-0.5) * sum[5];
+v_opacities.data[splat] = count > 0 ? sum[0] / opacities.data[splat] : R(0);
 if constexpr (ABS) {
-    v_absolute.data[2 * index] = sum[6];
-    v_absolute.data[2 * index + 1] = sum[7];
+    v_absolute.data[2 * splat] = sum[6];
+    v_absolute.data[2 * splat + 1] = sum[7];
 }
-if (D > 0 && v_colors.shape[0] > 0) {
-    R* to = v_colors.data + (own.shape[0] > 0 ? own.data[index] : index) * D;
-    for (int d = 0; d < D; d++) to[d] = sum[6 + 2 * ABS + d];
-}
+if (v_colors.shape[0] > 0)
+    for (int d = 0; d < D; d++) v_colors.data[index * (long long)D + d] = sum[6 + 2 * ABS + d];
 """
 
 # Sums columns of the rows of all splats that share a row of colours (a Gaussian seen by several cameras).
@@ -203,7 +207,7 @@ def compositing_adjoint(real, channels: int, absolute: bool):
         snippet(real, _GEOMETRY, D=channels, ABS=absolute),
         {
             "rows": reals, "row_width": int, "rank": ints, "conics": reals, "opacities": reals,
-            "own": wp.array(dtype=wp.int64), "v_means2d": reals,
+            "slots": ints, "v_means2d": reals,
             "v_absolute": reals, "v_conics": reals, "v_opacities": reals, "v_colors": reals,
             "first_index": int,
         },
