@@ -1,0 +1,98 @@
+"""Cameras for a video that came without: by structure from motion, else weaker ones that are named as such."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+
+from ..camera import Camera
+from ..motion.flow import video_flow
+from ..motion.masks import motion_masks
+from ..scene import PointCloud, Scene
+from .mapping import ATTEMPTS, Model, map_frames
+from .rotation import turning_viewmats
+
+ENOUGH = 0.8  # share of the frames that must register
+DEPTH = 4.0  # median depth of the points, or of the nominal world, in scene units
+FOV = 55.0  # degrees across, where the video does not tell
+
+
+def estimate_cameras(scene: Scene) -> Scene:
+    """The scene with cameras, initial points and notes on how they were found and what that means.
+
+    Moving regions are masked out. Structure from motion (pycolmap) is tried with ever looser demands on parallax; if
+    less than 80% of the frames register, the camera is taken to turn in place, or, where not even a turn fits, to rest.
+    Frames that did not register are left out. The world is scaled to a median depth of 4, its up is the mean camera up.
+    """
+    frames = scene.split("train") + scene.split("test")
+    order = np.argsort([frame.time for frame in frames], kind="stable")
+    frames = [frames[i] for i in order]
+    everything = dataclasses.replace(scene, frames=frames, train=list(range(len(frames))), test=[])
+    moving = motion_masks(everything).numpy()
+    images = [(frame.image * 255).round().byte().numpy() for frame in frames]
+    model = map_frames(images, list(moving), enough=ENOUGH)
+    held_out = {frame.name for frame in scene.split("test")}
+    if isinstance(model, Model) and len(model.frames) >= ENOUGH * len(frames):
+        return _from_model(scene, frames, held_out, model)
+    found = model if isinstance(model, str) else f"structure from motion registered {len(model.frames)}"
+    note = f"{found} of {len(frames)} frames: too little parallax" if isinstance(model, Model) else found
+    return _turning(scene, everything, frames, held_out, moving, note)
+
+
+def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) -> Scene:
+    centers = -np.einsum("fji,fj->fi", model.viewmats[:, :3, :3], model.viewmats[:, :3, 3])
+    local = model.points @ model.viewmats[:, 2, :3].T + model.viewmats[:, 2, 3]
+    scale = DEPTH / max(float(np.median(local[local > 0])) if (local > 0).any() else 1.0, 1e-6)
+    origin = centers.mean(0)
+    posed = []
+    for index, viewmat in zip(model.frames, model.viewmats, strict=True):
+        moved = viewmat.copy()
+        moved[:3, 3] = scale * (viewmat[:3, :3] @ origin + viewmat[:3, 3])
+        frame = frames[index]
+        shape = (frame.camera.width, frame.camera.height)
+        posed.append(frame.with_camera(Camera.checked(model.K, moved, *shape, source=frame.name)))
+    points = PointCloud(
+        torch.from_numpy((model.points - origin) * scale).float(), torch.from_numpy(model.colors).float()
+    )
+    looser = "" if model.attempt == 0 else f", with looser demands on parallax (attempt {model.attempt + 1} of "
+    looser += f"{len(ATTEMPTS)}): depths are less certain" if looser else ""
+    note = (
+        f"cameras: structure from motion registered {len(posed)} of {len(frames)} frames, "
+        f"{len(points)} points, {model.error:.2f} px{looser}"
+    )
+    return _with(scene, posed, held_out, points, note)
+
+
+def _turning(scene: Scene, everything: Scene, frames: list, held_out: set[str], moving: np.ndarray, why: str) -> Scene:
+    width, height = frames[0].camera.width, frames[0].camera.height
+    focal = 0.5 * width / math.tan(math.radians(FOV / 2))
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    forward, _ = video_flow(everything.frames)
+    viewmats, error = turning_viewmats(forward.numpy(), ~moving, K)
+    if not error < 2.0:
+        viewmats, kind = np.tile(np.eye(4), (len(frames), 1, 1)), "a camera at rest"
+    else:
+        kind = f"a camera that turns in place ({error:.2f} px)"
+    posed = [
+        frame.with_camera(Camera.checked(K, viewmat, width, height, source=frame.name))
+        for frame, viewmat in zip(frames, viewmats, strict=True)
+    ]
+    note = (
+        f"cameras: {why}; using {kind}, with a field of view of {FOV:g} degrees and a nominal depth of {DEPTH:g}: "
+        "masks and 2D motion are meaningful, depths and views from elsewhere are not"
+    )
+    return _with(scene, posed, held_out, None, note)
+
+
+def _with(scene: Scene, posed: list, held_out: set[str], points: PointCloud | None, note: str) -> Scene:
+    train = [i for i, frame in enumerate(posed) if frame.name not in held_out]
+    test = [i for i, frame in enumerate(posed) if frame.name in held_out]
+    up = -np.mean([frame.camera.viewmat[1, :3].numpy() for frame in posed], 0)
+    up = tuple(float(v) for v in up / max(np.linalg.norm(up), 1e-9))
+    return dataclasses.replace(
+        scene, frames=posed, train=train or test, test=test if train else [], points=points, up=up, posed=True,
+        estimated=True, notes=[*scene.notes, note],
+    )
