@@ -7,7 +7,7 @@ import numpy as np
 from .follow import Tracks2D
 
 WINDOW = 8  # frames over which relative motion is measured
-NEAR = 14.0  # pixels at which two tracks must have come close to be compared
+NEAR = 0.075  # of the picture's height: two tracks must have come so close to be compared
 # Two tracks of one thing move apart by less than this share of their distance within the window, unless
 # it turns fast. From simulated worlds: 0.35 for the median pair of one rolling ball, 1 and more across two.
 SPLIT = 0.5
@@ -33,14 +33,14 @@ def image_distance(tracks: Tracks2D, least: int = 4) -> np.ndarray:
     return largest
 
 
-def group(tracks: Tracks2D, distance: np.ndarray) -> np.ndarray:
+def group(tracks: Tracks2D, distance: np.ndarray, height: int) -> np.ndarray:
     """Number [N] of the group that each track belongs to, from 0.
 
     Groups grow by merging the two with the least mean dissimilarity between their tracks (average linkage) as long
     as it is below ``SPLIT``; the few left over join the group of their neighbours. ``distance``: of
-    :func:`image_distance`.
+    :func:`image_distance`; ``height`` of the picture.
     """
-    total, weight = _dissimilarity(tracks)
+    total, weight = _dissimilarity(tracks, NEAR * height)
     count = len(tracks)
     label = np.arange(count)
     mean = np.where(weight > 0, total / np.maximum(weight, 1e-9), np.inf)
@@ -60,7 +60,7 @@ def group(tracks: Tracks2D, distance: np.ndarray) -> np.ndarray:
     return _joined(tracks, distance, label)
 
 
-def _dissimilarity(tracks: Tracks2D) -> tuple[np.ndarray, np.ndarray]:
+def _dissimilarity(tracks: Tracks2D, near: float) -> tuple[np.ndarray, np.ndarray]:
     """Weighted dissimilarities and weights [N, N] of pairs that come near and are seen together for a while.
 
     The dissimilarity is the largest change of the pair's offset within ``WINDOW`` frames over its length. Two
@@ -79,7 +79,7 @@ def _dissimilarity(tracks: Tracks2D) -> tuple[np.ndarray, np.ndarray]:
         change = np.linalg.norm(offset[:, window:] - offset[:, :-window], axis=-1)
         ratio = change / (np.fmin(length[:, window:], length[:, :-window]) + 4)
         worst = np.where(np.isfinite(ratio), ratio, -1).max(1, initial=-1)
-        use = (shared >= window) & (closest < NEAR) & (worst >= 0)
+        use = (shared >= window) & (closest < near) & (worst >= 0)
         others = a + 1 + np.nonzero(use)[0]
         share = np.minimum(shared[use], 2 * window) / (2 * window)
         total[a, others] = total[others, a] = np.minimum(worst[use], 1.5) * share

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sparse
+import torch
 from scipy.sparse.linalg import cg
 
+from ..camera import Camera
 from .follow import Tracks2D
 
 LENGTH_NOISE = 0.5  # pixels by which a distance may change
@@ -22,16 +24,34 @@ class Rays:
     """Where the observations of tracks may lie.
 
     Attributes:
+        cameras: of the T frames.
         centers: [T, 3] camera centres.
         directions: [N, T, 3] of unit depth, NaN where not seen.
         focal: focal length in pixels.
         up: [3] unit, upwards.
     """
 
+    cameras: list[Camera]
     centers: np.ndarray
     directions: np.ndarray
     focal: float
     up: np.ndarray
+
+    @classmethod
+    def of(cls, tracks: Tracks2D, cameras: list[Camera], up: tuple[float, float, float]) -> Rays:
+        """The rays of ``tracks`` in the world of ``cameras``, one per frame."""
+        centers = torch.stack([camera.center for camera in cameras]).double().numpy()
+        up = np.asarray(up, float) / np.linalg.norm(up)
+        rays = cls(cameras, centers, np.full((*tracks.visible.shape, 3), np.nan), float(cameras[0].K[0, 0]), up)
+        for t in range(len(cameras)):
+            seen = tracks.visible[:, t]
+            rays.directions[seen, t] = rays.through(t, tracks.pixels[seen, t])
+        return rays
+
+    def through(self, time: int, pixels: np.ndarray) -> np.ndarray:
+        """Directions [..., 3] of unit depth through ``pixels`` [..., 2] of a frame."""
+        camera, pixels = self.cameras[time], torch.from_numpy(pixels).float()
+        return (camera.unproject(pixels, torch.ones(pixels.shape[:-1])) - camera.center).double().numpy()
 
     def positions(self, depth: np.ndarray) -> np.ndarray:
         """Points [N, T, 3] at z-depth ``depth`` [N, T]."""

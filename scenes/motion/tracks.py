@@ -18,7 +18,8 @@ from .groups import group, image_distance
 from .hidden import completed
 from .masks import motion_masks
 from .rigidity import Rays, neighbours, solve_depth
-from .scale import regions_of, resting_scale, smooth_scale
+from .scale import planes_below, regions_of, scale_of
+from .trust import trust
 
 DENSITY = 150  # tracks on the moving pixels of a frame, about
 STILL = 0.3  # pixels: a track that one resting point explains this well does not move
@@ -79,35 +80,27 @@ def lift_tracks(scene: Scene, tracks: Tracks2D) -> tuple[Tensor, Tensor, Tensor]
     """
     cameras, masks = scene.cameras, motion_masks(scene).numpy()
     still = static_depth(scene).numpy()
-    rays = _rays(tracks, cameras, scene.up)
+    rays = Rays.of(tracks, cameras, scene.up)
     distance = image_distance(tracks)
-    label = group(tracks, distance)
+    label = group(tracks, distance, masks.shape[1])
     pairs = neighbours(distance, label)
     regions = regions_of(tracks, label, masks)
     depth = _first_depth(tracks, label, masks, still, cameras, scene.up)
+    trusted = trust(scene).trusted.numpy()
+    planes = {index: planes_below(seen, masks, still, trusted, cameras, rays.up) for index, seen in regions.items()}
     for turn in range(ROUNDS):
         depth = solve_depth(tracks, rays, pairs, depth, 14, anneal=turn == 0)
         for index, seen in regions.items():
             members = np.nonzero(label == index)[0]
-            smooth = smooth_scale(tracks, rays, depth, members)
-            resting = resting_scale(tracks, depth, members, seen, still, rays.focal)
-            depth[members] *= np.clip(_agreed(smooth, resting), 0.5, 2.0)
+            factor = scale_of(tracks, rays, depth, members, planes[index], seen)
+            depth[members] *= np.clip(factor, 0.5, 2.0)
     positions = torch.from_numpy(completed(rays.positions(depth), tracks.visible, label)).float()
     return positions, _weights(tracks.visible), torch.from_numpy(tracks.visible)
 
 
-def _agreed(smooth: float, resting: float) -> float:
-    """One factor of the two principles'.
-
-    Things' own accelerations and noise draw the smooth one down. The resting one is right for what touches the ground
-    at times, as nearly all does, and too large for what never does: then it is disbelieved.
-    """
-    return resting if smooth < resting < 2 * smooth else smooth
-
-
 def resting_error(tracks: Tracks2D, cameras: list[Camera]) -> np.ndarray:
     """Root mean square distance [N] in pixels of each track from the projection of the best point at rest."""
-    rays = _rays(tracks, cameras, (0.0, 0.0, 1.0))
+    rays = Rays.of(tracks, cameras, (0.0, 0.0, 1.0))
     matrices = np.stack([(c.K.double() @ c.viewmat[:3].double()).numpy() for c in cameras])
     error = np.empty(len(tracks))
     for n, seen in enumerate(tracks.visible):
@@ -121,17 +114,6 @@ def resting_error(tracks: Tracks2D, cameras: list[Camera]) -> np.ndarray:
         place = place[:, :2] / np.where(place[:, 2:] > 0, place[:, 2:], 1)
         error[n] = np.inf if behind else np.sqrt(((place - tracks.pixels[n, seen]) ** 2).sum(1).mean())
     return error
-
-
-def _rays(tracks: Tracks2D, cameras: list[Camera], up) -> Rays:
-    directions = np.full((*tracks.visible.shape, 3), np.nan)
-    for t, camera in enumerate(cameras):
-        seen = tracks.visible[:, t]
-        pixels = torch.from_numpy(tracks.pixels[seen, t]).float()
-        directions[seen, t] = (camera.unproject(pixels, torch.ones(len(pixels))) - camera.center).numpy()
-    up = np.asarray(up, float)
-    centers = torch.stack([camera.center for camera in cameras]).double().numpy()
-    return Rays(centers, directions, float(cameras[0].K[0, 0]), up / np.linalg.norm(up))
 
 
 def _first_depth(tracks, label, masks, still, cameras, up) -> np.ndarray:
