@@ -52,7 +52,7 @@ def main() -> None:
 
 def learned(folder: Path) -> Run:
     """A run on a small simulated world with the object ``ball``."""
-    simulate("balls", frames=24, width=160, height=90, test=0).save(folder / "scene")
+    simulate("balls", frames=12, width=160, height=90, test=0).save(folder / "scene")
     run = fit(folder / "scene", folder / "run", "tiny", teacher="scene", iterations=250)
     frames = run.scene.split("train")
     frame, pixel = red_ball(run).click(frames)

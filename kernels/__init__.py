@@ -1,1 +1,0 @@
-"""Arrays in, arrays out: splatting, ray casting, neighbours; and the bridge between torch and Warp."""

@@ -7,9 +7,15 @@ import torch
 from torch import Tensor
 
 from ..scene import Scene
+from .evidence import flow_masks
 from .flow import pixel_grid
-from .triangulate import StillFit, still_fits
-from .trust import trust
+from .triangulate import Epipolar, StillFit, still_fits
+
+# A depth is trusted when one noise of the flow moves it by less than this share.
+LARGEST_DEVIATION = 0.1
+FLOW_NOISE = 0.3  # pixels
+# Two frames agree on a point when its depths differ by less than this share, besides the noise.
+AGREEMENT = 0.03
 
 
 def static_depth(scene: Scene) -> Tensor:
@@ -20,8 +26,8 @@ def static_depth(scene: Scene) -> Tensor:
     """
     depth = getattr(scene, "_static_depth", None)
     if depth is None or len(depth) != len(scene.train):
-        trusted = trust(scene).trusted
-        positions = _pooled(scene, trust(scene).solid)
+        trusted = trusted_pixels(scene)
+        positions = _pooled(scene, trusted)
         cameras, fits = scene.cameras, still_fits(scene)
         farthest = _farthest(fits, trusted)
         depth = torch.stack(
@@ -31,10 +37,73 @@ def static_depth(scene: Scene) -> Tensor:
     return depth
 
 
+def trusted_pixels(scene: Scene) -> Tensor:
+    """Pixels [T, H, W] bool whose still depth is sure: parallax enough, at rest, and other frames agree.
+
+    Kept with ``scene`` while it lives.
+    """
+    trusted = getattr(scene, "_trusted", None)
+    if trusted is None or len(trusted) != len(scene.train):
+        fits, moving = still_fits(scene), flow_masks(scene, posed=True, dilate=2)
+        sure = torch.stack([_sure(fit) & ~mask for fit, mask in zip(fits, moving, strict=True)])
+        agreed = torch.stack([_agreed(scene, fits, sure, t) for t in range(len(fits))])
+        trusted = sure & agreed
+        scene._trusted = trusted
+    return trusted
+
+
 def unprojected(scene: Scene, index: int, chosen: Tensor, depth: Tensor) -> Tensor:
     """World points [N, 3] of the pixels ``chosen`` [H, W] of a training frame at z-depth ``depth`` [H, W]."""
     pixels = torch.from_numpy(pixel_grid(*chosen.shape))[chosen]
     return scene.cameras[index].unproject(pixels, depth[chosen])
+
+
+def _sure(fit: StillFit) -> Tensor:
+    """Where one frame's fit is good by itself, [H, W]."""
+    known = torch.isfinite(fit.residual)
+    square = torch.where(known, fit.residual, 0).square()
+    # at least a third of the frames it could be compared with must support the depth
+    supported = (known & (fit.residual < 1.0)).sum(0) >= max(1, len(fit.others) // 3)
+    spread = (square.clamp_max(4).sum(0) / known.sum(0).clamp_min(1)).sqrt()
+    return (
+        supported
+        & (spread < 1.0)
+        & (fit.inverse_depth > 1e-6)
+        & (FLOW_NOISE * fit.deviation < LARGEST_DEVIATION * fit.inverse_depth)
+    )
+
+
+def _agreed(scene: Scene, fits: list[StillFit], sure: Tensor, index: int) -> Tensor:
+    """Where other frames see the point of a sure pixel at the same depth more often than they see through it."""
+    count = len(fits)
+    height, width = sure.shape[1:]
+    agree = torch.zeros(height, width)
+    through = torch.zeros(height, width)
+    chosen = sure[index]
+    if not chosen.any():
+        return chosen
+    cameras = scene.cameras
+    pixels = torch.from_numpy(pixel_grid(height, width))[chosen]
+    rho = fits[index].inverse_depth[chosen]
+    step = max(1, count // 16)
+    others = [other for other in range(index % step, count, step) if other != index]
+    others = sorted({*others, *[o for o in (index - 1, index + 1) if 0 <= o < count]})
+    epipolar = Epipolar.between(cameras[index], [cameras[other] for other in others], pixels)
+    places, ratio = epipolar.project(rho)
+    supports, contradicts = torch.zeros(len(rho)), torch.zeros(len(rho))
+    for other, place, depth_ratio in zip(others, places, ratio, strict=True):
+        x, y = place.floor().long()
+        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height) & (depth_ratio > 1e-3)
+        x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+        fit = fits[other]
+        here = rho / depth_ratio.clamp_min(1e-3)
+        tolerance = AGREEMENT * here + 2 * FLOW_NOISE * fit.deviation[y, x]
+        counted = inside & sure[other][y, x]
+        difference = fit.inverse_depth[y, x] - here
+        supports += counted & (difference.abs() < tolerance)
+        contradicts += counted & (difference < -tolerance)
+    agree[chosen], through[chosen] = supports, contradicts
+    return (agree >= 1) & (agree > through)
 
 
 def _pooled(scene: Scene, trusted: Tensor) -> Tensor:
@@ -73,10 +142,13 @@ def _splat(camera, positions: Tensor) -> Tensor:
 def _farthest(fits: list[StillFit], trusted: Tensor) -> float:
     """Inverse depth of what nothing is known of: farther than nearly all that is known."""
     known = torch.cat([fit.inverse_depth[mask] for fit, mask in zip(fits, trusted, strict=True)])
-    if not len(known):
-        return 0.1
-    every = 1 + len(known) // 1_000_000  # quantile takes no more than some millions
-    return float(known[::every].quantile(0.02))
+    return (
+        float(known.quantile(0.02))
+        if 0 < len(known) < 1.5e7
+        else float(known[::10].quantile(0.02))
+        if len(known)
+        else 0.1
+    )
 
 
 def _completed(fit: StillFit, trusted: Tensor, splat: Tensor, farthest: float) -> Tensor:

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .flow import Flows, pixel_grid, sample
-
-LARGEST_LOOP = 0.35  # pixels that a step forth and back may miss its start by, besides 2% of its length
-LARGEST_SLOPE = 0.02  # squared change of the flow per pixel; more is a motion boundary
+from .flow import Flows, sample
 
 
 @dataclass
@@ -29,18 +26,13 @@ class Tracks2D:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def __getitem__(self, chosen: np.ndarray) -> Tracks2D:
-        """Some of the tracks."""
-        return Tracks2D(self.pixels[chosen], self.visible[chosen], self.seeds[chosen])
-
 
 def follow(flows: Flows, masks: np.ndarray, spacing: float, least: int = 4) -> Tracks2D:
     """Follow points of the moving pixels ``masks`` [T, H, W], ``spacing`` pixels apart.
 
-    A track is begun in every frame wherever no track passes, and goes on forwards and backwards
-    while the flow is undone by the flow back, clear of motion boundaries and in the mask (Sundaram,
-    Brox, Keutzer: Dense point trajectories, ECCV 2010). Tracks of fewer than ``least`` frames are
-    dropped.
+    A track is begun in every frame wherever no track passes, and goes on forwards and backwards while the flow is
+    consistent and stays in the mask (Sundaram, Brox, Keutzer: Dense point trajectories, ECCV 2010). Tracks of fewer
+    than ``least`` frames are dropped.
     """
     count = len(flows)
     height, width = flows.size
@@ -60,7 +52,7 @@ def follow(flows: Flows, masks: np.ndarray, spacing: float, least: int = 4) -> T
         for step in (1, -1):
             current, alive = begun.copy(), np.arange(len(begun))
             for s in range(t, count - 1 if step > 0 else 0, step):
-                flow, valid = flows.between(s, s + step), _followable(flows, s, s + step)
+                flow, valid = flows.between(s, s + step), flows.consistent(s, s + step)
                 column = np.clip(current.astype(int), 0, [width - 1, height - 1])
                 good = valid[column[:, 1], column[:, 0]]
                 following = current + sample(flow, current)
@@ -76,29 +68,6 @@ def follow(flows: Flows, masks: np.ndarray, spacing: float, least: int = 4) -> T
     visible = np.isfinite(pixels[..., 0])
     long = visible.sum(1) >= min(least, count)
     return Tracks2D(pixels[long], visible[long], seeds[long])
-
-
-def _followable(flows: Flows, i: int, j: int) -> np.ndarray:
-    """Where a track may step from frame ``i`` to ``j``: bool [H, W].
-
-    Stricter than :func:`.flow.consistency`: a track sums its errors. Against exact tracks of simulated
-    worlds it halves the drift of the worst tenth after ten frames, for a tenth of the coverage.
-    """
-    kept = flows.__dict__.setdefault("_followable", {})
-    if (i, j) not in kept:
-        import cv2
-
-        flow = flows.between(i, j)
-        back = sample(flows.between(j, i), pixel_grid(*flows.size) + flow)
-        error = np.linalg.norm(flow + back, axis=-1)
-        slope = sum(
-            cv2.Sobel(flow[..., c], cv2.CV_32F, *axis, ksize=3, scale=1 / 8) ** 2
-            for c in (0, 1)
-            for axis in ((1, 0), (0, 1))
-        )
-        near = error < LARGEST_LOOP + 0.02 * np.linalg.norm(flow, axis=-1)
-        kept[i, j] = near & (slope < LARGEST_SLOPE)
-    return kept[i, j]
 
 
 def _middle_out(count: int) -> list[int]:

@@ -7,12 +7,11 @@ from torch import Tensor
 
 from ..scene import PointCloud, Scene
 from .contact import resting_depth
-from .depth import static_depth, unprojected
+from .depth import static_depth, trusted_pixels, unprojected
 from .flow import pixel_grid
 from .masks import motion_masks
 from .tracks import motion_scaffold
 from .triangulate import still_fits
-from .trust import trust
 
 
 def initial_points(scene: Scene, count: int = 20_000) -> PointCloud:
@@ -26,7 +25,7 @@ def initial_points(scene: Scene, count: int = 20_000) -> PointCloud:
     if len(scene.train) < 2:
         return scene.points if scene.points is not None else _empty()
     moving = motion_masks(scene)
-    trusted = trust(scene).trusted
+    trusted = trusted_pixels(scene)
     share = float(moving.float().mean())
     moving_count = int(count * min(0.5, 2 * share)) if moving.any() else 0
     still = _still_points(scene, trusted, count - moving_count)

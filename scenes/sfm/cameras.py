@@ -17,6 +17,7 @@ from .rotation import turning_viewmats
 
 ENOUGH = 0.8  # share of the frames that must register
 DEPTH = 4.0  # median depth of the points, or of the nominal world, in scene units
+POINTS = 50  # a model of fewer points says nothing about depth
 FOV = 55.0  # degrees across, where the video does not tell
 
 
@@ -24,8 +25,9 @@ def estimate_cameras(scene: Scene) -> Scene:
     """The scene with cameras, initial points and notes on how they were found and what that means.
 
     Moving regions are masked out. Structure from motion (pycolmap) is tried with ever looser demands on parallax; if
-    less than 80% of the frames register, the camera is taken to turn in place, or, where not even a turn fits, to rest.
-    Frames that did not register are left out. The world is scaled to a median depth of 4, its up is the mean camera up.
+    less than 80% of the frames register, or hardly any points come of it, the camera is taken to turn in place, or,
+    where not even a turn fits, to rest. Frames that did not register are left out. The world is scaled to a median
+    depth of 4, its up is the mean camera up.
     """
     frames = scene.split("train") + scene.split("test")
     order = np.argsort([frame.time for frame in frames], kind="stable")
@@ -35,11 +37,14 @@ def estimate_cameras(scene: Scene) -> Scene:
     images = [(frame.image * 255).round().byte().numpy() for frame in frames]
     model = map_frames(images, list(moving), enough=ENOUGH)
     held_out = {frame.name for frame in scene.split("test")}
-    if isinstance(model, Model) and len(model.frames) >= ENOUGH * len(frames):
+    enough = isinstance(model, Model) and len(model.frames) >= ENOUGH * len(frames)
+    if enough and len(model.points) >= POINTS:
         return _from_model(scene, frames, held_out, model)
-    found = model if isinstance(model, str) else f"structure from motion registered {len(model.frames)}"
-    note = f"{found} of {len(frames)} frames: too little parallax" if isinstance(model, Model) else found
-    return _turning(scene, everything, frames, held_out, moving, note)
+    why = model
+    if isinstance(model, Model):
+        why = f"structure from motion registered {len(model.frames)} of {len(frames)} frames with {len(model.points)} "
+        why += "points: too little parallax"
+    return _turning(scene, everything, frames, held_out, moving, why)
 
 
 def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) -> Scene:
