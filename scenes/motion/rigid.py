@@ -1,12 +1,15 @@
-"""The motion of a rigid thing from its 2D tracks: structure from motion of one body, up to its distance."""
+"""The motion of a rigid thing from its 2D tracks: structure from motion of one body."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .bundle import Body, Views, adjust
+
 LEAST = 4  # tracks needed to see how a body turns between two frames
+STRAY = 1.2  # pixels of median error from which on a track is not one of the body's
 
 
 @dataclass
@@ -16,33 +19,74 @@ class RigidBody:
     Attributes:
         members: [K] which tracks are its points.
         frames: [F] the frames in which its pose is known, consecutive.
-        positions: [K, F, 3] where its points are, seen or not.
+        points: [K, 3] of the body, its middle being the origin.
+        rotations, places: body to world, [F, 3, 3] and [F, 3].
         error: median reprojection error in pixels.
+        deviation: relative standard deviation of the distance from the cameras, as far as smooth motion tells it.
     """
 
     members: np.ndarray
     frames: np.ndarray
-    positions: np.ndarray
+    points: np.ndarray
+    rotations: np.ndarray
+    places: np.ndarray
     error: float
+    deviation: float
+
+    @property
+    def positions(self) -> np.ndarray:
+        """[K, F, 3] where its points are in the world, seen or not."""
+        return np.einsum("fij,kj->kfi", self.rotations, self.points) + self.places
+
+    def resized(self, scale: float, eyes: np.ndarray) -> RigidBody:
+        """The same body ``scale`` times as far from the cameras at ``eyes`` [F, 3] and as large."""
+        return replace(self, points=scale * self.points, places=eyes + scale * (self.places - eyes))
 
 
-def rigid_body(members, guess, pixels, visible, viewmats, Ks, smoothness: float = 80.0) -> RigidBody | None:
+def rigid_body(members, guesses, pixels, visible, viewmats, Ks) -> RigidBody | None:
     """The rigid motion that explains the tracks ``members`` [K] of one segment best, or None.
 
-    Poses are chained from the guessed positions (Kabsch), then points and poses are refined together on the
-    reprojection error (bundle adjustment, soft L1), with a weak pull to uniform motion of the body's centre, which also
-    decides the distance that a single camera leaves open.
+    Poses are chained from guessed positions (Kabsch) and refined together with the shape and the distance
+    (:func:`.bundle.adjust`); of several guesses the one that ends best is kept. Tracks that do not fit are left out.
 
     Args:
-        guess: [N, T, 3] positions, NaN where unseen.
+        guesses: arrays [N, T, 3] of positions.
         pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
-        smoothness: pixels of error that one scene unit of second difference weighs.
     """
-    chained = _chain(members, guess, visible)
-    if chained is None:
-        return None
-    members, frames, points, R, t = chained
-    return _adjust(members, frames, points, R, t, pixels, visible, viewmats, Ks, smoothness)
+    best = None
+    for guess in guesses:
+        chained = _chain(members, guess, visible)
+        if chained is not None:
+            solution = _solved(*chained, pixels, visible, viewmats, Ks)
+            # a chain over more frames explains more, so costs are compared per sighting
+            if best is None or _per_sighting(solution) < _per_sighting(best):
+                best = solution
+    return best[0] if best else None
+
+
+def _solved(members, frames, points, R, t, pixels, visible, viewmats, Ks):
+    turns = viewmats[frames][:, :3, :3]
+    eyes = -np.einsum("fji,fj->fi", turns, viewmats[frames][:, :3, 3])
+    for attempt in range(2):
+        frame, point = np.nonzero(visible[members][:, frames].T)
+        views = Views(eyes, turns, Ks[frames], frame, point, pixels[members][point, frames[frame]].astype(float))
+        if attempt == 0:
+            center = points.mean(0)
+            body = Body(points - center, R, R @ center + t - eyes)
+        found = adjust(body, views)
+        typical = np.array([np.median(found.errors[point == k]) for k in range(len(members))])
+        fits = typical < STRAY
+        if attempt or fits.all() or fits.sum() <= LEAST:
+            break
+        members, body = members[fits], replace(found.body, points=found.body.points[fits])
+    error = float(np.median(found.errors))
+    body = found.body
+    points, places = body.points / body.unit, body.offsets / body.unit + eyes
+    return RigidBody(members, frames, points, body.rotations, places, error, found.deviation), found
+
+
+def _per_sighting(solved) -> float:
+    return solved[1].cost / len(solved[1].errors)
 
 
 def _chain(members, guess, visible):
@@ -85,60 +129,6 @@ def _chain(members, guess, visible):
     return members[keep], frames, points, R[frames], t[frames]
 
 
-def _adjust(members, frames, points, R, t, pixels, visible, viewmats, Ks, smoothness):
-    from scipy.optimize import least_squares
-
-    center = points.mean(0)
-    points, place = points - center, R @ center + t
-    k, f = len(points), len(frames)
-    at, who = np.nonzero(visible[members][:, frames].T)
-    target = pixels[members][who, frames[at]].astype(float)
-    V, K = viewmats[frames][at], Ks[frames][at]
-
-    def parts(x):
-        return x[: 3 * k].reshape(-1, 3), _rodrigues(x[3 * k : 3 * (k + f)].reshape(-1, 3)) @ R, x[3 * (k + f) :]
-
-    def residuals(x):
-        b, turn, c = parts(x)
-        c = c.reshape(-1, 3)
-        world = np.einsum("kij,kj->ki", turn[at], b[who]) + c[at]
-        local = np.einsum("kij,kj->ki", V[:, :3, :3], world) + V[:, :3, 3]
-        image = np.einsum("kij,kj->ki", K, local / np.maximum(local[:, 2:], 0.02))
-        bend = (c[2:] - 2 * c[1:-1] + c[:-2]) * smoothness
-        step = (c[1:] - c[:-1]) * (0.03 * smoothness)
-        return np.concatenate([(image[:, :2] - target).ravel(), bend.ravel(), step.ravel()])
-
-    x = np.concatenate([points.ravel(), np.zeros(3 * f), place.ravel()])
-    solved = least_squares(
-        residuals, x, jac_sparsity=_sparsity(k, f, at, who), loss="soft_l1", x_scale="jac", max_nfev=25, ftol=1e-4
-    )
-    b, turn, c = parts(solved.x)
-    positions = np.einsum("fij,kj->kfi", turn, b) + c.reshape(-1, 3)
-    error = np.median(np.abs(residuals(solved.x)[: 2 * len(at)]))
-    return RigidBody(members, frames, positions, float(error))
-
-
-def _sparsity(k: int, f: int, at: np.ndarray, who: np.ndarray):
-    """Which unknown (points, rotations, places) enters which residual."""
-    from scipy.sparse import lil_matrix
-
-    seen = 2 * len(at)
-    pattern = lil_matrix((seen + 3 * max(f - 2, 0) + 3 * (f - 1), 3 * k + 6 * f), dtype=np.int8)
-    places = 3 * (k + f)
-    for axis in range(3):
-        for row in (np.arange(0, seen, 2), np.arange(1, seen, 2)):
-            pattern[row, 3 * who + axis] = 1
-            pattern[row, 3 * (k + at) + axis] = 1
-            pattern[row, places + 3 * at + axis] = 1
-        bend = np.arange(f - 2)
-        step = np.arange(f - 1)
-        for shift in range(3):
-            pattern[seen + 3 * bend + axis, places + 3 * (bend + shift) + axis] = 1
-        for shift in range(2):
-            pattern[seen + 3 * max(f - 2, 0) + 3 * step + axis, places + 3 * (step + shift) + axis] = 1
-    return pattern
-
-
 def _kabsch(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """R, t with R a + t nearest to b, for points [K, 3]."""
     ca, cb = a.mean(0), b.mean(0)
@@ -146,10 +136,3 @@ def _kabsch(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sign = np.sign(np.linalg.det(Vt.T @ U.T))
     R = Vt.T @ np.diag([1, 1, sign]) @ U.T
     return R, cb - R @ ca
-
-
-def _rodrigues(v: np.ndarray) -> np.ndarray:
-    """Rotation matrices [F, 3, 3] of rotation vectors [F, 3]."""
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_rotvec(v).as_matrix()

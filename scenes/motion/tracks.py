@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 from ..scene import Scene
+from .belonging import regrouped
 from .contact import contact_scale, resting_depth, rounded
 from .depth import static_depth
 from .flow import Flows, sample
 from .follow import Tracks2D, follow
 from .least_motion import least_motion, viewing_rays
 from .masks import motion_masks
-from .rigid import rigid_body
+from .rigid import RigidBody, rigid_body
 from .segments import segments
+from .templates import rematched
 
 SMALLEST = 6  # tracks of a thing
 RIGID = 0.45  # pixels of median reprojection error up to which a thing counts as rigid
+MOSTLY = 0.5  # share of a group's tracks from which on a body explains it
+ROUNDS = 3  # of solving the bodies and regrouping the tracks
+CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 
 
 @dataclass
@@ -58,47 +63,73 @@ def _lifted(scene: Scene) -> Scaffold | None:
     tracks = follow(flows, masks, spacing)
     if len(tracks) < 2:
         return None
-    positions, _, visible = lift_tracks(scene, tracks, masks, spacing)
+    positions, visible, kept = lift_tracks(scene, tracks, masks, spacing)
     frames = scene.split("train")
     colors = torch.stack(
         [
-            torch.from_numpy(sample(frames[t].image.numpy(), tracks.pixels[n, t][None])[0])
-            for n, t in enumerate(tracks.seeds)
+            torch.from_numpy(sample(frames[tracks.seeds[n]].image.numpy(), tracks.pixels[n, tracks.seeds[n]][None])[0])
+            for n in kept
         ]
     )
     return Scaffold(positions, visible, torch.tensor(scene.times), colors)
 
 
-def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Positions [N, T, 3], weights [N, T] and visibility [N, T] of 2D tracks ``spacing`` pixels apart, in space.
+def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Positions [M, T, 3] and visibility [M, T] of 2D tracks ``spacing`` pixels apart in space, and which they are [M].
 
     A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
-    (:mod:`.rigid`) and put on the ground it stands on (:mod:`.contact`). Tracks of things that are not rigid, or too
-    small to tell, keep the guess. The weight is 1 for tracks of a rigid body, 0.3 for others.
+    (:mod:`.rigid`), its points matched anew (:mod:`.templates`), and all tracks asked which body explains them
+    (:mod:`.belonging`), in turn. How far away a body is, its smooth motion tells, and the ground it stands on
+    (:mod:`.contact`). Tracks of things that are not rigid, or too small to tell, keep the guess; tracks begun on a
+    rigid body that its motion does not explain are left out.
     """
-    cameras, still = scene.cameras, static_depth(scene).numpy()
-    pixels, visible = tracks.pixels, tracks.visible
+    still = static_depth(scene).numpy()
+    cameras = scene.cameras
     centers = torch.stack([camera.center for camera in cameras]).double().numpy()
-    prior = _prior_depth(scene, tracks, masks, still)
-    guess = least_motion(viewing_rays(pixels, cameras), centers, visible, prior).double().numpy()
-    positions, held = guess.copy(), visible.copy()
-    weights = np.where(visible, 0.3, 0.0)
     viewmats = torch.stack([camera.viewmat for camera in cameras]).double().numpy()
     Ks = torch.stack([camera.K for camera in cameras]).double().numpy()
-    reach = np.nanmedian(np.where(visible, prior, np.nan), 1) * spacing / Ks[0, 0, 0]
-    numbers = segments(guess, visible, 2.2 * reach)
-    for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST):
-        body = rigid_body(np.flatnonzero(numbers == number), guess, pixels, visible, viewmats, Ks)
-        if body is None or body.error > RIGID:
-            continue
-        scale = contact_scale(body, pixels, masks, still, cameras, scene.up)
-        if scale is not None and 0.67 < scale < 1.5:
-            eyes = centers[body.frames]
-            body.positions = eyes + scale * (body.positions - eyes)
+    prior = _prior_depth(scene, tracks, masks, still)
+    rays = viewing_rays(tracks.pixels, cameras)
+    guess = least_motion(rays, centers, tracks.visible, prior).double().numpy()
+    reach = np.nanmedian(np.where(tracks.visible, prior, np.nan), 1) * spacing / Ks[0, 0, 0]
+    numbers = segments(guess, tracks.visible, 2.2 * reach)
+    groups = [np.flatnonzero(numbers == number) for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST)]
+    pixels, visible = tracks.pixels.astype(float), tracks.visible.copy()
+    guesses, grays = [guess, centers + rays * prior[..., None]], Flows.of(scene).gray
+    for attempt in range(ROUNDS):
+        bodies = _solved(groups, guesses, pixels, visible, viewmats, Ks)
+        for body in bodies:
+            where = np.ix_(body.members, body.frames)
+            pixels[where], visible[where] = rematched(body, grays, masks, pixels, visible, viewmats, Ks)
+            guesses[0][where] = body.positions
+        if attempt + 1 < ROUNDS:
+            groups = regrouped(bodies, pixels, visible, viewmats, Ks)
+    rigid = np.zeros(len(tracks), bool)
+    positions, held = guess.copy(), visible.copy()
+    for body in bodies:
+        eyes = centers[body.frames]
+        body = body.resized(_touching(body, pixels, masks, still, scene), eyes)
         where = np.ix_(body.members, body.frames)
-        positions[where], held[where], weights[where] = body.positions, True, 1.0
-    filled = _held(torch.from_numpy(positions).float(), torch.from_numpy(held))
-    return filled, torch.from_numpy(weights).float(), torch.from_numpy(visible)
+        positions[where], held[where], rigid[body.members] = body.positions, True, True
+    share = np.bincount(numbers, rigid) / np.maximum(np.bincount(numbers), 1)
+    kept = np.flatnonzero(rigid | ((share[numbers] < MOSTLY) & held.any(1)))
+    filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
+    return filled, torch.from_numpy(visible[kept]), kept
+
+
+def _solved(groups: list[np.ndarray], guesses: list[np.ndarray], *views) -> list[RigidBody]:
+    """Those of the ``groups`` of tracks that are rigid bodies."""
+    solved = [rigid_body(group, guesses, *views) for group in groups if len(group) >= SMALLEST]
+    return [body for body in solved if body is not None and body.error < RIGID]
+
+
+def _touching(body: RigidBody, pixels: np.ndarray, masks: np.ndarray, still: np.ndarray, scene: Scene) -> float:
+    """Factor on the distance of ``body``, between what its motion and the ground it stands on tell, by their errors."""
+    scale = contact_scale(body, pixels, masks, still, scene.cameras, scene.up)
+    if scale is None or not 0.5 < scale < 2:
+        return 1.0
+    trust = body.deviation**2 / (body.deviation**2 + CONTACT**2)
+    return float(scale**trust)
 
 
 def _prior_depth(scene: Scene, tracks: Tracks2D, masks: np.ndarray, still: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ BEGIN, ARC = (
 )  # where the walk round the world starts, and how far it goes
 SHAKE = 0.025  # size of the hand's shake, scene units
 WAVES = 3  # sines per axis that the shake is made of
+STEPS = 8  # steps walked along the arc, some 0.8 scene units each
+BOB = 0.02  # by how much a step lifts and lowers the camera, and every second one sways it sideways
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Walk:
         """The camera at normalised time."""
         eye = self._eye(BEGIN + ARC * self._progress(time), self._distance(time), HEIGHT)
         shake = self._shake(time)
+        eye += self._gait(time, BEGIN + ARC * self._progress(time))
         return Camera.look_at(eye + shake[0], np.add(self.center, shake[1]), width, height, FOV)
 
     def novel(self, index: int, time: float, width: int, height: int) -> Camera:
@@ -70,6 +73,12 @@ class Walk:
                 height,
             ]
         )
+
+    def _gait(self, time: float, angle: float) -> np.ndarray:
+        """Rise and fall of the camera with every step and its sway with every second, [3]."""
+        step = 2 * math.pi * STEPS * time
+        sway = BOB * math.sin(step / 2 + 0.7)
+        return np.array([sway * math.cos(angle), sway * math.sin(angle), BOB * math.sin(step + 1.9)])
 
     def _shake(self, time: float) -> np.ndarray:
         """Offsets of the eye and of what it looks at, [2, 3]."""
