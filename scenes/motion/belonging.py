@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .rigid import RigidBody
+from .rigid import RigidBody, rigid_body
 
-ERROR = 0.6  # pixels of median error up to which a body's motion explains a track
+ERROR = 1.0  # pixels of median error up to which a body's motion explains a track
 BEYOND = 1.3  # times a body's own reach from its middle that its points may lie
 TOGETHER = 6  # frames of a track that a body's motion must cover
+KEPT = 0.75  # share of the tracks of two bodies that must fit the motion of both as one
+WORSE = 1.4  # times the error of two bodies that they may have as one
 
 
-def explained(body: RigidBody, pixels: np.ndarray, visible: np.ndarray, viewmats: np.ndarray, Ks: np.ndarray):
-    """Median error [N] in pixels of each track if it were a point of ``body``; infinite where that cannot be.
+def as_points(body: RigidBody, pixels: np.ndarray, visible: np.ndarray, viewmats: np.ndarray, Ks: np.ndarray):
+    """Each track as if it were a point of ``body``: where [N, 3] in the body, and the median error [N] in pixels.
 
-    Each track's point is triangulated in the frame of the body (least squares of the distances to its viewing rays).
+    The points are triangulated in the frame of the body (least squares of the distances to their viewing rays). The
+    error of those seen in too few of its frames, or far outside the body, is infinite.
 
     Args:
         pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
@@ -38,7 +41,7 @@ def explained(body: RigidBody, pixels: np.ndarray, visible: np.ndarray, viewmats
     error = np.array([np.median(e[s]) if s.any() else np.inf for e, s in zip(error, seen, strict=True)])
     own = np.linalg.norm(body.points, axis=1)
     error[np.linalg.norm(points, axis=1) > BEYOND * np.quantile(own, 0.95)] = np.inf
-    return error
+    return points, error
 
 
 def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[np.ndarray]:
@@ -49,8 +52,8 @@ def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[np
     """
     if not bodies:
         return []
-    errors = np.stack([explained(body, pixels, visible, viewmats, Ks) for body in bodies])
-    good = errors < np.minimum(ERROR, 2 * errors.min(0) + 0.1)
+    errors = np.stack([as_points(body, pixels, visible, viewmats, Ks)[1] for body in bodies])
+    good = errors < ERROR
     sightings = visible.sum(1)
     free, groups = np.ones(len(visible), bool), []
     left = list(range(len(bodies)))
@@ -61,3 +64,36 @@ def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[np
         free &= ~mine
         left.remove(best)
     return groups
+
+
+def touching(a: RigidBody, b: RigidBody, pixels: np.ndarray, visible: np.ndarray, reach: float) -> bool:
+    """Whether points of two bodies are seen within ``reach`` pixels of each other in most frames that show both."""
+    near = []
+    for frame in np.intersect1d(a.frames, b.frames):
+        mine, theirs = (body.members[visible[body.members, frame]] for body in (a, b))
+        if len(mine) and len(theirs):
+            gaps = np.linalg.norm(pixels[mine, frame][:, None] - pixels[theirs, frame][None], axis=-1)
+            near.append(gaps.min() < reach)
+    return len(near) >= TOGETHER and float(np.mean(near)) > 0.5
+
+
+def merged(bodies: list[RigidBody], guess, reach: float, pixels, visible, viewmats, Ks) -> list[RigidBody]:
+    """The ``bodies``, those made one that one motion explains nearly as well as their own."""
+    left, done = sorted(bodies, key=lambda body: -len(body.members)), []
+    while left:
+        body = left.pop(0)
+        for other in list(left):
+            if not touching(body, other, pixels, visible, reach):
+                continue
+            guessed = guess.copy()
+            for part in (other, body):
+                guessed[np.ix_(part.members, part.frames)] = part.positions
+            union = np.concatenate([body.members, other.members])
+            both = rigid_body(union, [guessed], pixels, visible, viewmats, Ks)
+            if both is None or len(both.members) < KEPT * len(union):
+                continue
+            if both.error < WORSE * max(body.error, other.error):
+                body = both
+                left = [part for part in left if part is not other]
+        done.append(body)
+    return done

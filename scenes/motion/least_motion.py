@@ -25,12 +25,22 @@ def viewing_rays(pixels: np.ndarray, cameras: list[Camera]) -> np.ndarray:
     return torch.stack(rays, 1).double().numpy()
 
 
-def least_motion(rays: np.ndarray, centers: np.ndarray, visible: np.ndarray, prior: np.ndarray) -> Tensor:
+def least_motion(
+    rays: np.ndarray,
+    centers: np.ndarray,
+    visible: np.ndarray,
+    prior: np.ndarray,
+    carrier: np.ndarray | None = None,
+    deviation: float = PRIOR,
+) -> Tensor:
     """Positions [N, T, 3] on the ``rays`` [N, T, 3] from ``centers`` [T, 3]; NaN where not ``visible`` [N, T].
 
-    Per track the z-depths d minimise sum |x(t+1) - x(t)|^2 T^2 + sum ((d - prior) / (PRIOR prior))^2, x = c + d r,
-    a linear least-squares problem.
+    Per track the z-depths d minimise sum |x(t+1) - x(t)|^2 T^2 + sum ((d - prior) / (deviation prior))^2, x = c + d r,
+    a linear least-squares problem. With ``carrier`` [N, T, 3], x is the place relative to that: the least motion of
+    something that is carried along.
     """
+    carrier = np.zeros((1, 1, 3)) if carrier is None else carrier
+    carrier = np.broadcast_to(carrier, rays.shape)
     count, steps = visible.shape
     out = np.full((count, steps, 3), np.nan)
     for n in range(count):
@@ -43,10 +53,11 @@ def least_motion(rays: np.ndarray, centers: np.ndarray, visible: np.ndarray, pri
         row = np.arange(len(seen) - 1)
         system[row, :, row] = -direction[:-1] * rate
         system[row, :, row + 1] = direction[1:] * rate
-        target = -(origin[1:] - origin[:-1]) * rate
-        anchor = np.diag(1 / (PRIOR * guess))
+        start = origin - carrier[n, seen]
+        target = -(start[1:] - start[:-1]) * rate
+        anchor = np.diag(1 / (deviation * guess))
         A = np.concatenate([system.reshape(-1, len(seen)), anchor])
-        b = np.concatenate([target.ravel(), np.full(len(seen), 1 / PRIOR)])
+        b = np.concatenate([target.ravel(), np.full(len(seen), 1 / deviation)])
         depth = np.linalg.solve(A.T @ A, A.T @ b)
         out[n, seen] = origin + np.clip(depth, 0.2 * guess, 5 * guess)[:, None] * direction
     return torch.from_numpy(out).float()
