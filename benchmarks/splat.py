@@ -180,6 +180,7 @@ def contest(scene: Scene, title: str, channels: tuple[int, ...], seconds: float 
         f"{len(pairs) / 1e6:.2f}M contributing pairs, {cores()} cores",
         "torch composites only: its projection and its pairs come for free",
         "exponent: growth of the frame's time with D since the row above of the same contender",
+        "C++ and semaflow project by the same float32 expressions, torch composites in an order of its own",
         "difference: largest difference to the C++ image, relative to its largest value;",
         f"settled: the same without {int(close.sum())} pixels where rounding decides a cut-off",
     ]
