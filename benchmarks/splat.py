@@ -57,7 +57,7 @@ class Scene:
         image, alpha, meta = splat.rasterization(
             *self.inputs, self.viewmat[None], self.K[None], self.width, self.height, **options
         )
-        return image[0], alpha[0, ..., 0], meta
+        return image.squeeze(0), alpha.squeeze((0, -1)), meta
 
 
 def random_scene(count: int, width: int, height: int, radius: float, seed: int = 0) -> Scene:
