@@ -1,16 +1,17 @@
-# make demo | make test | make test-all | make bench | make lint
+# make demo | make test | make test-all | make bench | make gpu | make lint
 #
 # TORCH        what pip is asked for            (default: torch==2.13.0)
 # TORCH_INDEX  package index torch comes from   (default: pip's own, whose Linux build carries CUDA;
 #              https://download.pytorch.org/whl/cpu has the small CPU build)
 # SEMAFLOW_THREADS  CPU cores to use            (default: all)
+# SEMAFLOW_DEVICE   where fields live           (default: cpu; or cuda)
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all bench lint clean
+.PHONY: install demo test test-all bench gpu lint clean
 
 install: $(VENV)/installed
 
@@ -34,6 +35,10 @@ test-all: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Ends with exit code 2 where there is no CUDA device.
+gpu: install
+	$(BIN)/python -m benchmarks.gpu
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Run benchmarks: all of them, or those named. Prints their tables and writes
 benchmarks/results/NAME.json.
 
-A benchmark is a module here with a function ``run() -> list[Table]``.
+A benchmark is a module here with a function ``run() -> list[Table]``. What needs a CUDA device has a
+command of its own, ``python -m benchmarks.gpu``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .table import machine, write
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(benchmarks.__path__)
-    if module.name not in ("__main__", "table") and not module.ispkg
+    if module.name not in ("__main__", "table", "gpu") and not module.ispkg
 )
 
 

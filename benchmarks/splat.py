@@ -8,7 +8,7 @@ best of several rounds in a warm process on all cores; the contenders take turns
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import warp as wp
@@ -16,7 +16,7 @@ from semaflow.kernels import bridge, splat
 from torch import Tensor
 
 from .peers.compiled import CompiledRasterizer, Unavailable
-from .peers.torch_compositing import composite, find_pairs
+from .peers.torch_compositing import Pairs, composite, find_pairs
 from .table import Table, cores, milliseconds
 
 CHANNELS = (3, 16, 64, 384)
@@ -48,16 +48,21 @@ class Scene:
         g = torch.Generator().manual_seed(channels)
         leaves = [
             x.detach().clone().requires_grad_(True)
-            for x in (*self.inputs[:4], torch.rand(len(self.means), channels, generator=g))
+            for x in (*self.inputs[:4], torch.rand(len(self.means), channels, generator=g).to(self.means))
         ]
         return Scene(*leaves[:4], self.viewmat, self.K, self.width, self.height, leaves[4])
 
-    def render(self, **options) -> tuple[Tensor, Tensor, dict]:
-        """Our image [H, W, D], alpha [H, W] and metadata."""
-        image, alpha, meta = splat.rasterization(
+    def to(self, device: str) -> Scene:
+        """The same Gaussians, not painted, and their camera on ``device``."""
+        names = ("means", "quats", "scales", "opacities", "viewmat", "K")
+        return replace(self, **{name: getattr(self, name).detach().to(device) for name in names}, colors=None)
+
+    def render(self, rasterization=splat.rasterization, **options) -> tuple[Tensor, Tensor, dict]:
+        """Image [H, W, D], alpha [H, W] and metadata by ``rasterization``, ours or one that takes the same."""
+        image, alpha, meta = rasterization(
             *self.inputs, self.viewmat[None], self.K[None], self.width, self.height, **options
         )
-        return image[0], alpha[0, ..., 0], meta
+        return image.squeeze(0), alpha.squeeze((0, -1)), meta
 
 
 def random_scene(count: int, width: int, height: int, radius: float, seed: int = 0) -> Scene:
@@ -96,13 +101,13 @@ def mean_radius(scene: Scene) -> float:
 
 
 class Ours:
-    """One frame by semaflow."""
+    """One frame by semaflow, or by another ``rasterization`` that takes the same."""
 
-    def __init__(self, scene: Scene, g_image: Tensor, g_alpha: Tensor):
-        self.scene, self.gradients = scene, (g_image, g_alpha)
+    def __init__(self, scene: Scene, g_image: Tensor, g_alpha: Tensor, rasterization=splat.rasterization):
+        self.scene, self.gradients, self.rasterization = scene, (g_image, g_alpha), rasterization
 
     def forward(self):
-        self.image, self.alpha, _ = self.scene.render()
+        self.image, self.alpha, _ = self.scene.render(self.rasterization)
 
     def backward(self):
         for leaf in self.scene.inputs:
@@ -149,6 +154,21 @@ def difference(image: Tensor, other: Tensor) -> Tensor:
     return (image - other).abs().amax(-1) / other.abs().max()
 
 
+@torch.no_grad()
+def pairs_of(scene: Scene) -> tuple[Pairs, Tensor, dict]:
+    """What the torch peer is given, and which pixels rounding decides (see :func:`find_pairs`), and our metadata."""
+    meta = scene.painted(1).render(packed=False)[2]
+    projected = (meta[name][0] for name in ("means2d", "radii", "depths", "conics"))
+    return *find_pairs(*projected, scene.opacities, scene.width, scene.height), meta
+
+
+def image_gradients(scene: Scene, channels: int) -> tuple[Tensor, Tensor]:
+    """Random gradients of an image [H, W, D] and its alpha [H, W]."""
+    g = torch.Generator().manual_seed(1)
+    size = (scene.height, scene.width)
+    return torch.randn(*size, channels, generator=g), torch.randn(size, generator=g)
+
+
 def contest(scene: Scene, title: str, channels: tuple[int, ...], seconds: float = 5.0) -> Table:
     """All contenders on one scene; each is timed for about ``seconds``."""
     columns = [
@@ -163,34 +183,21 @@ def contest(scene: Scene, title: str, channels: tuple[int, ...], seconds: float 
         "settled",
     ]
     table = Table(title, columns)
-    with torch.no_grad():
-        meta = scene.painted(1).render(packed=False)[2]
-        pairs, close = find_pairs(
-            meta["means2d"][0],
-            meta["radii"][0],
-            meta["depths"][0],
-            meta["conics"][0],
-            scene.opacities,
-            scene.width,
-            scene.height,
-        )
+    pairs, close, meta = pairs_of(scene)
     table.notes += [
         f"{len(scene.means)} Gaussians, {scene.width}x{scene.height}, "
         f"mean radius {mean_radius(scene):.2f} px, "
         f"{len(pairs) / 1e6:.2f}M contributing pairs, {cores()} cores",
         "torch composites only: its projection and its pairs come for free",
         "exponent: growth of the frame's time with D since the row above of the same contender",
+        "C++ and semaflow project by the same float32 expressions, torch composites in an order of its own",
         "difference: largest difference to the C++ image, relative to its largest value;",
         f"settled: the same without {int(close.sum())} pixels where rounding decides a cut-off",
     ]
     last: dict[str, tuple[int, float]] = {}
     for D in channels:
         painted = scene.painted(D)
-        g = torch.Generator().manual_seed(1)
-        gradients = (
-            torch.randn(scene.height, scene.width, D, generator=g),
-            torch.randn(scene.height, scene.width, generator=g),
-        )
+        gradients = image_gradients(scene, D)
         contenders = {"semaflow": Ours(painted, *gradients)}
         try:
             contenders = {"C++": Compiled(painted, *gradients), **contenders}

@@ -97,9 +97,9 @@ def pictures(run, selection, folder: Path) -> None:
         taken = min(frames, key=lambda frame: abs(frame.time - view.time))
         state = field.at(view.time)
         seen = state.render(view.camera, ("color", "features"))
-        colors, _ = pca_colors(field.decode(seen.features), basis)
+        colors, _ = pca_colors(field.decode(seen.features).cpu(), basis)
         mask = object_mask(state, selection.selected, view.camera) > 0.5
-        color = seen.color.clamp(0, 1)
+        color = seen.color.cpu().clamp(0, 1)
         rows.append([taken.image, color, colors, overlay(color, mask)])
         labels.append(f"t = {view.time:.2f}")
     heads = ["input video", "novel view", "features (PCA)", f"selected: {selection.name}"]

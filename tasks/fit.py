@@ -16,6 +16,7 @@ from ..fields.gaussians.field import GaussianField
 from ..fields.gaussians.trainer import Trainer, learned_bytes
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import write_json
+from .device import device
 from .progress import bar, console
 from .run import Run
 
@@ -106,14 +107,14 @@ def learn(made: Run, config: FitConfig) -> Run:
     maps = None if config.semantics == "none" else teacher_maps(made, config)
     if checkpoint.exists():
         placeholder = GaussianField(*(torch.zeros(1, *s) for s in ((3,), (3,), (4,), (), (1, 3), (0, 3))))
-        trainer = Trainer(placeholder, scene, config, maps and maps.maps, flows(scene, config))
+        trainer = Trainer(placeholder.to(device()), scene, config, maps and maps.maps, flows(scene, config))
         trainer.load_checkpoint(checkpoint)
     else:
         from ..fields.gaussians.start import start_field
 
         with console.status("first Gaussians from the video"):
             field = start_field(scene, config)
-        trainer = Trainer(field, scene, config, maps and maps.maps, flows(scene, config))
+        trainer = Trainer(field.to(device()), scene, config, maps and maps.maps, flows(scene, config))
     train(trainer, made)
     if maps is not None and config.semantics == "lift":
         with bar() as progress:
@@ -226,5 +227,6 @@ def machine() -> dict:
     """What this ran on."""
     from ..kernels.bridge import threads
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {"device": device, "threads": threads(), "python": platform.python_version()}
+    on_cuda = device().type == "cuda"
+    name = torch.cuda.get_device_name() if on_cuda else platform.processor() or platform.machine()
+    return {"device": name, "threads": threads(), "python": platform.python_version()}

@@ -10,6 +10,7 @@ import yaml
 
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import existing, read_json, write_json, write_text
+from .device import device
 
 FORMAT = 1
 
@@ -79,12 +80,12 @@ class Run:
 
     @functools.cached_property
     def field(self):
-        """The learned field."""
+        """The learned field, on the device that :func:`.device.device` names."""
         from ..fields.gaussians.field import GaussianField
 
         if self.config["method"] != GaussianField.kind:
             raise BadInput(f"{self.folder / 'config.yaml'}: method: expected gaussians, got {self.config['method']!r}")
-        return GaussianField.load(self.folder)
+        return GaussianField.load(self.folder).to(device())
 
     def teacher(self):
         """The feature teacher that the run was made with."""

@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 
 import torch
+from semaflow.kernels import bridge
 from torch import Tensor
 
-FLAGS = ["-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
+# Multiplications and additions are fused where the source says so and nowhere else: see geometry.h.
+FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
 
 
 class Unavailable(Exception):
@@ -61,7 +63,7 @@ class CompiledRasterizer:
         """Image [H, W, D] and alpha [H, W] of ``scene`` (:class:`benchmarks.splat.Scene`)."""
         self._inputs = [x.detach().contiguous() for x in scene.inputs]
         size = (scene.height, scene.width)
-        image, alpha = torch.empty(*size, self.channels), torch.empty(size)
+        image, alpha = bridge.empty(scene.means, *size, self.channels), torch.empty(size)
         self._library.frame_forward(
             self._frame,
             len(scene.means),
@@ -77,7 +79,7 @@ class CompiledRasterizer:
     def backward(self, image: Tensor, alpha: Tensor) -> list[Tensor]:
         """Gradients of the last frame's means, quats, scales, opacities and colours, given those of
         its outputs."""
-        gradients = [torch.empty_like(x) for x in self._inputs[:5]]
+        gradients = [bridge.empty(x, *x.shape) for x in self._inputs[:5]]
         pointers = (_pointer(x) for x in (image.contiguous(), alpha.contiguous(), *gradients))
         self._library.frame_backward(self._frame, *pointers)
         return gradients

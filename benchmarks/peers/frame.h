@@ -23,6 +23,7 @@ constexpr int CHUNK = 32;                  // channels handled at once when vect
 constexpr int PADDED = PLANAR ? D : (D + CHUNK - 1) / CHUNK * CHUNK;
 constexpr int GEOMETRY = 6;                // S0, S0y, S0yy, S1, S1y, S2: see backward_planar
 constexpr float ALPHA_MAX = 0.999f, ALPHA_MIN = 1.0f / 255.0f, T_MIN = 1e-4f, BLUR = 0.3f, NEAR = 0.01f;
+constexpr float LOG2E = 1.44269504f;
 
 using vec = __m256;
 inline vec set(float x) { return _mm256_set1_ps(x); }

@@ -1,4 +1,7 @@
 // Projection of Gaussians into the camera, and its adjoint.
+//
+// An image is not continuous in what is projected: it jumps where an opacity crosses 1/255. So the projection rounds as
+// semaflow's does: the same float32 expressions, none of them contracted (see FLAGS in compiled.py).
 
 #pragma once
 
@@ -17,11 +20,11 @@ struct Camera {  // a Gaussian on its way through the camera, shared by projecti
 
 // 3D covariance (xx xy xz yy yz zz) of a quaternion (wxyz) and standard deviations.
 void covariance(const float* q, const float* s, float* R, float* cov, float& norm) {
-    norm = 1.0f / std::sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]);
-    const float w = q[0] * norm, x = q[1] * norm, y = q[2] * norm, z = q[3] * norm;
-    R[0] = 1 - 2 * (y * y + z * z); R[1] = 2 * (x * y - w * z); R[2] = 2 * (x * z + w * y);
-    R[3] = 2 * (x * y + w * z); R[4] = 1 - 2 * (x * x + z * z); R[5] = 2 * (y * z - w * x);
-    R[6] = 2 * (x * z - w * y); R[7] = 2 * (y * z + w * x); R[8] = 1 - 2 * (x * x + y * y);
+    const float w = q[0], x = q[1], y = q[2], z = q[3], square = w * w + x * x + y * y + z * z, r = 2 / square;
+    norm = 1.0f / std::sqrt(square);
+    R[0] = 1 - r * (y * y + z * z); R[1] = r * (x * y - w * z); R[2] = r * (x * z + w * y);
+    R[3] = r * (x * y + w * z); R[4] = 1 - r * (x * x + z * z); R[5] = r * (y * z - w * x);
+    R[6] = r * (x * z - w * y); R[7] = r * (y * z + w * x); R[8] = 1 - r * (x * x + y * y);
     const float a = s[0] * s[0], b = s[1] * s[1], c = s[2] * s[2];
     int k = 0;
     for (int i = 0; i < 3; i++)
@@ -35,6 +38,8 @@ inline void times_covariance(const float* cov, const float* u, float* out) {
     out[2] = cov[2] * u[0] + cov[4] * u[1] + cov[5] * u[2];
 }
 
+inline float dot(const float* a, const float* b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
 // Fills the camera-space quantities of Gaussian i; false if it lies before the near plane.
 bool enter(const Frame& f, int i, Camera& c) {
     const float *V = f.view, *m = f.means + 3 * i;
@@ -43,10 +48,10 @@ bool enter(const Frame& f, int i, Camera& c) {
     c.z = V[8] * m[0] + V[9] * m[1] + V[10] * m[2] + V[11];
     if (!(c.z >= NEAR)) return false;
     covariance(f.quats + 4 * i, f.scales + 3 * i, c.R, c.cov, c.norm);
-    const float r = 1.0f / c.z, mx = 0.15f * f.width / f.fx, my = 0.15f * f.height / f.fy;
+    const float r = 1.0f / c.z, mx = 0.15f * f.width, my = 0.15f * f.height, per_fx = 1 / f.fx, per_fy = 1 / f.fy;
     const float u = c.x * r, v = c.y * r;
-    c.u = std::clamp(u, -f.cx / f.fx - mx, (f.width - f.cx) / f.fx + mx);
-    c.v = std::clamp(v, -f.cy / f.fy - my, (f.height - f.cy) / f.fy + my);
+    c.u = std::clamp(u, -(f.cx + mx) * per_fx, (f.width - f.cx + mx) * per_fx);
+    c.v = std::clamp(v, -(f.cy + my) * per_fy, (f.height - f.cy + my) * per_fy);
     c.clamped_x = c.u != u;
     c.clamped_y = c.v != v;
     c.J00 = f.fx * r; c.J02 = -f.fx * c.u * r; c.J11 = f.fy * r; c.J12 = -f.fy * c.v * r;
@@ -64,24 +69,26 @@ bool project(Frame& f, int i) {
     if (!enter(f, i, c)) return false;
     const float o = f.opacities[i];
     if (!(o >= ALPHA_MIN)) return false;
-    float p[3], q[3];
-    times_covariance(c.cov, c.U, p);
-    times_covariance(c.cov, c.U + 3, q);
-    const float a = p[0] * c.U[0] + p[1] * c.U[1] + p[2] * c.U[2] + BLUR;
-    const float b = p[0] * c.U[3] + p[1] * c.U[4] + p[2] * c.U[5];
-    const float d = q[0] * c.U[3] + q[1] * c.U[4] + q[2] * c.U[5] + BLUR;
+    const float* scale = f.scales + 3 * i;
+    float p[3], q[3];  // the rows of J W R S, whose products are the image covariance
+    for (int k = 0; k < 3; k++) {
+        p[k] = (c.U[0] * c.R[k] + c.U[1] * c.R[3 + k] + c.U[2] * c.R[6 + k]) * scale[k];
+        q[k] = (c.U[3] * c.R[k] + c.U[4] * c.R[3 + k] + c.U[5] * c.R[6 + k]) * scale[k];
+    }
+    const float a = dot(p, p) + BLUR, b = dot(p, q), d = dot(q, q) + BLUR;
     const float det = a * d - b * b;
     if (!(det > 0)) return false;
-    s.x = f.fx * c.x / c.z + f.cx;
-    s.y = f.fy * c.y / c.z + f.cy;
-    s.A = d / det; s.B = -b / det; s.C = a / det;
+    const float r = 1 / c.z, inverse = 1 / det;
+    s.x = f.fx * c.x * r + f.cx;
+    s.y = f.fy * c.y * r + f.cy;
+    s.A = d * inverse; s.B = -b * inverse; s.C = a * inverse;
     s.reach = 2 * std::log(255 * o);
     s.half = std::sqrt(s.reach * d);
     const float half_width = std::sqrt(s.reach * a);
     if (s.x + half_width <= 0 || s.x - half_width >= f.width || s.y + s.half <= 0 || s.y - s.half >= f.height)
         return false;
     s.opacity = o;
-    s.log2_opacity = std::log2(o);
+    s.log2_opacity = LOG2E * float(std::log(double(o)));
     f.depth[i] = c.z;
     if (PLANAR) std::memcpy(s.color, f.colors + size_t(i) * D, sizeof(float) * (PLANAR ? D : 1));
     return true;

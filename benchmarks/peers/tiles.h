@@ -38,7 +38,6 @@ inline void each_block(const Splat& s, float x0, float y0, int rows, float* T, i
         crossed[0] |= between(0, 7);
         crossed[1] |= between(8, 15);
     }
-    constexpr float LOG2E = 1.44269504f;
     const float c = -0.5f * LOG2E * s.C;
     for (int h = 0; h < 2; h++) {
         const vec dx = _mm256_sub_ps(set(x - 8 * h), lanes);

@@ -84,17 +84,18 @@ def find_pairs(
     order = order[(radii[order] > 0).all(-1)]
     low = (means2d[order] - radii[order] - 0.5).floor().long().clamp_min(0)
     high = (means2d[order] + radii[order] + 0.5).ceil().long()
-    high = torch.minimum(high, torch.tensor([width, height]))
+    high = torch.minimum(high, high.new_tensor([width, height]))
     size = (high - low).clamp_min(0)
     area = size[:, 0] * size[:, 1]
-    owner = torch.repeat_interleave(torch.arange(len(order)), area)
-    within = torch.arange(len(owner)) - (torch.cumsum(area, 0) - area)[owner]
+    device = means2d.device
+    owner = torch.repeat_interleave(torch.arange(len(order), device=device), area)
+    within = torch.arange(len(owner), device=device) - (torch.cumsum(area, 0) - area)[owner]
     column = low[owner, 0] + within % size[owner, 0]
     row = low[owner, 1] + within // size[owner, 0]
     pixel, by_pixel = torch.sort(row * width + column, stable=True)
     pairs = Pairs(order[owner[by_pixel]], pixel, width)
     alphas = pairs.alphas(means2d, conics, opacities)
-    close = torch.zeros(width * height, dtype=torch.bool)
+    close = torch.zeros(width * height, dtype=torch.bool, device=device)
     close[pairs.pixel[(alphas / ALPHA_MIN - 1).abs() < 1e-5]] = True
     kept = alphas >= ALPHA_MIN
     pairs, alphas = Pairs(pairs.gaussian[kept], pairs.pixel[kept], width), alphas[kept]

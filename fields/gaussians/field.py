@@ -100,6 +100,7 @@ class GaussianField(Field):
         Each point rides on the posed frames of the Gaussians around it; exact for rigid motion.
         """
         now = self.at(time)
+        points = points.to(now.means)
         return torch.stack([carry(points, now, self.at(float(t))) for t in times], 1)
 
     def semantics(self) -> Tensor | None:

@@ -45,9 +45,9 @@ def lift(field: GaussianField, cameras: list[Camera], times: list[float], maps, 
     codes = None
     for _ in range(sweeps + 1):
         total = None
-        weight = torch.zeros(field.count)
+        weight = torch.zeros(field.count, device=field.means.device)
         for index, (camera, time) in enumerate(zip(cameras, times, strict=True)):
-            target = maps[index].float()
+            target = maps[index].to(weight)
             height, width, dim = target.shape
             state = field.at(time)
             view = working_camera(camera, height, width)

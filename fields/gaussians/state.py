@@ -56,36 +56,29 @@ class GaussianState:
 
     def render(self, camera: Camera, channels=("color",), values: Tensor | None = None) -> Rendering:
         """What ``camera`` sees. ``channels`` among color, depth, features; ``values`` [N, C] are composited too."""
-        view, K = camera.viewmat[None].to(self.means), camera.K[None].to(self.means)
-        size = (camera.width, camera.height)
-        rendering = Rendering(camera, self.time, alpha=None)
+        parts = {"features": self.features if "features" in channels else None, "values": values}
+        widths = {name: part.shape[-1] for name, part in parts.items() if part is not None}
+        further = torch.cat([parts[name] for name in widths], -1) if widths else None
+        colors, options = further, {}
         if "color" in channels:
-            mode = "RGB+ED" if "depth" in channels else "RGB"
-            image, alpha, _ = splat.rasterization(
-                *self.geometry, self.sh, view, K, *size, sh_degree=self.degree, render_mode=mode,
-                backgrounds=self.background[None],
-            )
-            rendering.color, rendering.alpha = image[0, ..., :3], alpha[0, ..., 0]
-            if mode == "RGB+ED":
-                rendering.depth = image[0, ..., 3]
-        elif "depth" in channels:
-            image, alpha, _ = splat.rasterization(
-                *self.geometry, self.sh[:, 0], view, K, *size, render_mode="ED",
-            )
-            rendering.depth, rendering.alpha = image[0, ..., 0], alpha[0, ..., 0]
-        extra = [self.features] if "features" in channels and self.features is not None else []
-        extra += [] if values is None else [values]
-        if extra:
-            image, alpha, _ = splat.rasterization(*self.geometry, torch.cat(extra, -1), view, K, *size)
-            rendering.alpha = alpha[0, ..., 0]
-            if "features" in channels and self.features is not None:
-                rendering.features = image[0, ..., : self.features.shape[1]]
-            if values is not None:
-                rendering.values = image[0, ..., image.shape[-1] - values.shape[1] :]
-        if rendering.alpha is None:
-            _, alpha, _ = splat.rasterization(*self.geometry, self.opacities[:, None], view, K, *size)
-            rendering.alpha = alpha[0, ..., 0]
-        return rendering
+            colors = self.sh
+            options = {"sh_degree": self.degree, "values": further, "backgrounds": self.background[None]}
+            widths = {"color": 3} | widths
+        mode = "RGB"
+        if "depth" in channels:
+            mode = "RGB+ED" if widths else "ED"
+            widths = widths | {"depth": 1}
+        image, alpha, _ = splat.rasterization(
+            *self.geometry, self.opacities[:, None] if colors is None else colors,  # alpha is drawn in any case
+            camera.viewmat[None].to(self.means), camera.K[None].to(self.means), camera.width, camera.height,
+            packed=False, render_mode=mode, **options,
+        )
+        layers = {}
+        if widths:
+            layers = dict(zip(widths, image.squeeze(0).split(list(widths.values()), -1), strict=True))
+        if "depth" in layers:
+            layers["depth"] = layers["depth"].squeeze(-1)
+        return Rendering(camera, self.time, alpha.squeeze((0, -1)), **layers)
 
     def contributors(self, camera: Camera, k: int = 1) -> tuple[Tensor, Tensor]:
         """The ``k`` strongest Gaussians of each pixel: ids [H, W, k] (-1 for none) and weights T*alpha."""

@@ -24,8 +24,8 @@ class Trainer:
     """Fits ``field`` to the training frames of ``scene``.
 
     Args:
-        field: what is learned, already initialised.
-        scene: frames with cameras and times.
+        field: what is learned, already initialised, on the device to train on.
+        scene: frames with cameras and times; on the CPU, as ``maps`` and ``flows`` are.
         config: schedules and weights.
         maps: teacher maps of the training frames ([h, w, d] each), for joint distillation.
         flows: forward optical flow [T-1, H, W, 2] and its validity [T-1, H, W], for the flow loss.
@@ -37,7 +37,8 @@ class Trainer:
         self.frames = scene.split("train")
         self.cameras = scene.cameras
         self.images = [frame.image for frame in self.frames]
-        self.poses = torch.nn.Parameter(torch.zeros(len(self.frames), 6))
+        self.device = field.means.device
+        self.poses = torch.nn.Parameter(torch.zeros(len(self.frames), 6, device=self.device))
         self.extent = scene.extent
         self.optimizer = adam.build(field, config, self.poses)
         self.density = DensityControl(field, self.optimizer, config, self.extent)
@@ -61,7 +62,7 @@ class Trainer:
         field.moving = self.iteration > config.warmup
         field.degree = min(config.sh_degree, self.iteration // config.sh_every)
         index = self._next_frame()
-        frame, camera = self.frames[index], self.cameras[index]
+        frame, camera = self.frames[index], self.cameras[index].to(self.device)
         state = field.at(frame.time + self._time_noise())
         viewmat = camera.viewmat[None]
         if config.pose_rate:
@@ -71,11 +72,11 @@ class Trainer:
             backgrounds=field.background[None], packed=False, absgrad=config.absolute_gradient,
         )
         meta["means2d"].retain_grad()
-        target = self.images[index]
-        terms = {"color": photometric(image[0], target, config.ssim)}
+        image, target = image.squeeze(0), self.images[index].to(self.device)
+        terms = {"color": photometric(image, target, config.ssim)}
         terms |= self._motion_terms(index, state)
         if self._distilling():
-            grid = self.maps[index]
+            grid = self.maps[index].to(self.device)
             rendered = render_features(field, field.features, camera, frame.time, *grid.shape[:2])
             terms["features"] = config.feature_weight * feature_distance(rendered, grid.float())
         loss = sum(terms.values())
@@ -89,7 +90,7 @@ class Trainer:
         every = config.opacity_reset_every
         if every and self.iteration % every == 0 and self.iteration < config.densify_until:
             self.density.reset_opacities()
-        error = (image[0].detach().clamp(0, 1) - target).square().mean()
+        error = (image.detach().clamp(0, 1) - target).square().mean()
         self.seconds += clock.perf_counter() - started
         logged = {name: float(value.detach()) for name, value in terms.items()}
         return {"loss": float(loss.detach()), **logged, "psnr": float(-10 * torch.log10(error.clamp_min(1e-12)))}
@@ -122,7 +123,7 @@ class Trainer:
 
     def _flow_error(self, index: int, state) -> Tensor:
         """Mean absolute difference, in pixels, of the flow that the motion induces and the video's optical flow."""
-        here, there = self.cameras[index], self.cameras[index + 1]
+        here, there = (self.cameras[k].to(self.device) for k in (index, index + 1))
         following = self.field.at(self.frames[index + 1].time)
         start, depth = here.project(state.means)
         end, depth_after = there.project(following.means)
@@ -130,7 +131,7 @@ class Trainer:
         induced = torch.where(ahead, end - start, torch.zeros_like(start))
         half = here.resized(here.width // 2, here.height // 2)
         rendering = state.render(half, channels=(), values=induced)
-        flow, valid = self.flows[0][index], self.flows[1][index]
+        flow, valid = (part[index].to(self.device) for part in self.flows)
         flow = flow[: half.height * 2 : 2, : half.width * 2 : 2]
         weight = valid[: half.height * 2 : 2, : half.width * 2 : 2] * (rendering.alpha.detach() > 0.5)
         error = (rendering.values - flow * rendering.alpha[..., None].detach()).abs().sum(-1)
@@ -179,22 +180,26 @@ class Trainer:
         """Go on from what :meth:`save_checkpoint` wrote; BadInput when it does not fit this run."""
         tensors, header = read_tensors(path)
         saved = {name[6:]: value for name, value in tensors.items() if name.startswith("field.")}
-        self.field = GaussianField.from_tensors(saved, header, path)
+        self.field = GaussianField.from_tensors(saved, header, path).to(self.device)
         try:
             if tensors["poses"].shape != self.poses.shape:
                 raise BadInput(
                     f"{path}: poses: expected {len(self.poses)} training frames, got {len(tensors['poses'])}"
                 )
-            self.poses = torch.nn.Parameter(tensors["poses"])
+            self.poses = torch.nn.Parameter(tensors["poses"].to(self.device))
             self.optimizer = adam.build(self.field, self.config, self.poses)
             for group in self.optimizer.param_groups:
                 for k, parameter in enumerate(group["params"]):
                     prefix = f"adam.{group['name']}.{k}."
-                    state = {key[len(prefix) :]: v for key, v in tensors.items() if key.startswith(prefix)}
+                    state = {
+                        key[len(prefix) :]: value.to(self.device)
+                        for key, value in tensors.items() if key.startswith(prefix)
+                    }
                     if state:
                         self.optimizer.state[parameter] = state
             self.density = DensityControl(self.field, self.optimizer, self.config, self.extent)
-            self.density.gradient, self.density.views = tensors["density.gradient"], tensors["density.views"]
+            self.density.gradient = tensors["density.gradient"].to(self.device)
+            self.density.views = tensors["density.views"].to(self.device)
             self.generator.set_state(tensors["random"])
             torch.set_rng_state(tensors["global_random"])
             self.queue = tensors["queue"].tolist()

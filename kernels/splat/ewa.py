@@ -9,7 +9,7 @@ from .constants import FOV_MARGIN
 
 @functools.cache
 def geometry(real):
-    """Functions ``(rotation_of, rotation_from, symmetric, slopes)`` for scalar type ``real``."""
+    """Functions ``(rotation_of, rotation_from, symmetric, slopes, up)`` for scalar type ``real``."""
     vec3, vec4 = wp.types.vector(3, real), wp.types.vector(4, real)
     mat33, mat44 = wp.types.matrix((3, 3), real), wp.types.matrix((4, 4), real)
     zero, half, one, two = real(0.0), real(0.5), real(1.0), real(2.0)
@@ -30,17 +30,19 @@ def geometry(real):
 
     @wp.func
     def rotation_from(q: vec4):
+        """Of a quaternion of any length; not a number for length zero."""
+        r = two / wp.dot(q, q)
         w, x, y, z = q[0], q[1], q[2], q[3]
         return mat33(
-            one - two * (y * y + z * z),
-            two * (x * y - w * z),
-            two * (x * z + w * y),
-            two * (x * y + w * z),
-            one - two * (x * x + z * z),
-            two * (y * z - w * x),
-            two * (x * z - w * y),
-            two * (y * z + w * x),
-            one - two * (x * x + y * y),
+            one - r * (y * y + z * z),
+            r * (x * y - w * z),
+            r * (x * z + w * y),
+            r * (x * y + w * z),
+            one - r * (x * x + z * z),
+            r * (y * z - w * x),
+            r * (x * z - w * y),
+            r * (y * z + w * x),
+            one - r * (x * x + y * y),
         )
 
     @wp.func
@@ -49,14 +51,13 @@ def geometry(real):
         return mat33(c[k], c[k + 1], c[k + 2], c[k + 1], c[k + 3], c[k + 4], c[k + 2], c[k + 4], c[k + 5])
 
     @wp.func
-    def slopes(p: vec3, K: mat33, width: real, height: real):
-        """dx/dz and dy/dz of a pixel at depth 1, held constant far outside the image; as (tx/z, ty/z, inside x, y)."""
-        fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-        margin_x = real(FOV_MARGIN) * half * width / fx
-        margin_y = real(FOV_MARGIN) * half * height / fy
-        u, v = p[0] / p[2], p[1] / p[2]
-        cu = wp.clamp(u, -(cx / fx + margin_x), (width - cx) / fx + margin_x)
-        cv = wp.clamp(v, -(cy / fy + margin_y), (height - cy) / fy + margin_y)
+    def slopes(p: vec3, rz: real, K: mat33, width: real, height: real):
+        """x/z and y/z, held constant far outside the image, and 1 where they are not held, 0 where they are."""
+        cx, cy, x_per_pixel, y_per_pixel = K[0, 2], K[1, 2], one / K[0, 0], one / K[1, 1]
+        margin_x, margin_y = real(FOV_MARGIN) * half * width, real(FOV_MARGIN) * half * height
+        u, v = p[0] * rz, p[1] * rz
+        cu = wp.clamp(u, -(cx + margin_x) * x_per_pixel, (width - cx + margin_x) * x_per_pixel)
+        cv = wp.clamp(v, -(cy + margin_y) * y_per_pixel, (height - cy + margin_y) * y_per_pixel)
         inside_x, inside_y = one, one
         if cu != u:
             inside_x = zero
@@ -64,4 +65,12 @@ def geometry(real):
             inside_y = zero
         return vec4(cu, cv, inside_x, inside_y)
 
-    return rotation_of, rotation_from, symmetric, slopes
+    @wp.func
+    def up(x: real):
+        """The smallest integer not below x, for 0 <= x < 2^31."""
+        whole = int(x)
+        if real(whole) < x:
+            whole += 1
+        return whole
+
+    return rotation_of, rotation_from, symmetric, slopes, up

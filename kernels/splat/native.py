@@ -161,9 +161,11 @@ struct List {
         : records((const Record*)records_), at(list + starts[tile]), end(list + starts[tile + 1]) {}
     inline bool more() const { return at < end; }
     inline const Record& next() {
-        __builtin_prefetch(records + (at + 4 < end ? at[4] : *at));
+        __builtin_prefetch(records + (at + 8 < end ? at[8] : *at));
         return records[*at++];
     }
+    // A Gaussian that comes soon, to fetch what belongs to it.
+    inline const Record& soon() const { return records[at + 3 < end ? at[3] : at[-1]]; }
 };
 
 // Number of the intersection of a Gaussian with a tile.

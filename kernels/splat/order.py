@@ -59,6 +59,7 @@ if (at != order.data)
 long long first = 0;
 for (int k = 0; k < drawn; k++) {
     const int* b = box + 4 * order.data[k];
+    __builtin_prefetch(box + 4 * order.data[k + 8 < drawn ? k + 8 : k]);
     firsts.data[k] = (int)first;
     first += (long long)(b[2] - b[0]) * (b[3] - b[1]);
 }
@@ -79,6 +80,7 @@ while (true) {
         for (int k = 0; k < drawn; k++) {
             const int i = order.data[k];
             const int* b = box + 4 * i;
+            __builtin_prefetch(box + 4 * order.data[k + 8 < drawn ? k + 8 : k]);
             int* head = cursor.data + i / gaussians * tiles;
             for (int y = b[1]; y < b[3]; y++)
                 for (int x = b[0]; x < b[2]; x++) list.data[head[y * tiles_x + x]++] = k;
@@ -90,7 +92,11 @@ while (true) {
     const int first = (task - 1) * block;
     const int last_drawn = first + block < drawn ? first + block : drawn;
     for (int k = first; k < last_drawn; k++) {
-        const int i = order.data[k];
+        const int i = order.data[k], soon = order.data[k + 8 < last_drawn ? k + 8 : k];
+        __builtin_prefetch(box + 4 * soon);
+        __builtin_prefetch(xy + 2 * soon);
+        __builtin_prefetch(conic + 3 * soon);
+        __builtin_prefetch(alphas.data + soon);
         const int* b = box + 4 * i;
         const R o = alphas.data[i];
         const R lg = ::log(o);

@@ -21,7 +21,7 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
     vec2, vec3, vec4 = (wp.types.vector(n, real) for n in (2, 3, 4))
     mat33, mat44 = wp.types.matrix((3, 3), real), wp.types.matrix((4, 4), real)
     count = (degree + 1) ** 2 if degree >= 0 else 1
-    rotation_of, rotation_from, symmetric, slopes = geometry(real)
+    rotation_of, rotation_from, symmetric, slopes, up = geometry(real)
     basis, _ = harmonics(real, max(degree, 0))
     colored = degree >= 0
     module = f"semaflow_projection_{real.__name__}_{degree}_{ortho:d}{antialiased:d}{covars_given:d}"
@@ -29,7 +29,8 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
 
     @wp.func
     def is_finite(x: real, y: real, z: real):
-        return wp.isfinite(x) and wp.isfinite(y) and wp.isfinite(z)
+        # An infinity less itself is no number; wp.isfinite is a call on the CPU.
+        return (x - x) + (y - y) + (z - z) == zero
 
     @wp.kernel(module=module, enable_backward=False)
     def project(
@@ -62,8 +63,8 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
     ):
         i = wp.tid() + first
         total = means.shape[0]
-        n = i % total
         camera = i // total
+        n = i - camera * total
         means2d[i] = vec2()
         depths[i] = zero
         conics[i] = vec3()
@@ -91,7 +92,7 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
         center = vec2(fx * p[0] + K[0, 2], fy * p[1] + K[1, 2])
         if wp.static(not ortho):
             rz = one / p[2]
-            t = slopes(p, K, w, h)
+            t = slopes(p, rz, K, w, h)
             j0 = vec3(fx * rz, zero, -fx * t[0] * rz)
             j1 = vec3(zero, fy * rz, -fy * t[1] * rz)
             center = vec2(fx * p[0] * rz + K[0, 2], fy * p[1] * rz + K[1, 2])
@@ -104,7 +105,7 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
             a, b, c = wp.dot(g0, h0), wp.dot(g0, h1), wp.dot(g1, h1)
         else:
             q = quats[n]
-            R = rotation_from(q / wp.length(q))
+            R = rotation_from(q)
             s = scales[n]
             u0, u1 = wp.cw_mul(g0 * R, s), wp.cw_mul(g1 * R, s)
             a, b, c = wp.dot(u0, u0), wp.dot(u0, u1), wp.dot(u1, u1)
@@ -115,17 +116,21 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
         alpha = opacities[n]
         if wp.static(antialiased):
             alpha = alpha * wp.sqrt(wp.max(det_sharp / det, zero))
-        A, B, C = c / det, -b / det, a / det
+        scale = one / det
+        A, B, C = c * scale, -b * scale, a * scale
         if not (det > zero and is_finite(A, B, C) and is_finite(a, c, alpha)):
             return
         if not (alpha >= real(ALPHA_MIN)):
             return
-        extent = wp.sqrt(two * wp.log(alpha / real(ALPHA_MIN)))
-        rx, ry = extent * wp.sqrt(a), extent * wp.sqrt(c)
-        if not (wp.ceil(rx) > radius_clip or wp.ceil(ry) > radius_clip):
+        reach = two * wp.log(alpha * real(wp.static(1.0 / ALPHA_MIN)))
+        huge = real(1.0e9)
+        rx, ry = wp.min(wp.sqrt(reach * a), huge), wp.min(wp.sqrt(reach * c), huge)
+        radius = wp.vec2i(wp.max(up(rx), 1), wp.max(up(ry), 1))
+        wide, high = real(radius[0]), real(radius[1])
+        if not (wide > radius_clip or high > radius_clip):
             return
         x, y = center[0], center[1]
-        if not (x + wp.ceil(rx) > zero and x - wp.ceil(rx) < w and y + wp.ceil(ry) > zero and y - wp.ceil(ry) < h):
+        if not (x + wide > zero and x - wide < w and y + high > zero and y - high < h):
             return
         color = vec3()
         if wp.static(colored):
@@ -145,16 +150,14 @@ def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: 
         depths[i] = p[2]
         conics[i] = vec3(A, B, C)
         alphas[i] = alpha
-        huge = real(1.0e9)
-        radii[i] = wp.vec2i(wp.max(int(wp.min(wp.ceil(rx), huge)), 1), wp.max(int(wp.min(wp.ceil(ry), huge)), 1))
+        radii[i] = radius
         # Tiles holding a pixel centre within the ellipse's extent: x0 <= tile < x1, y0 <= tile < y1.
         rx += real(EXTENT_SLACK)
         ry += real(EXTENT_SLACK)
-        x0 = int(wp.ceil(wp.max(x - rx - half, zero)))
-        y0 = int(wp.ceil(wp.max(y - ry - half, zero)))
-        x1 = int(wp.floor(wp.min(x + rx - half, w - one)))
-        y1 = int(wp.floor(wp.min(y + ry - half, h - one)))
-        if x0 <= x1 and y0 <= y1:
+        x0, y0 = up(wp.max(x - rx - half, zero)), up(wp.max(y - ry - half, zero))
+        right, below = wp.min(x + rx - half, w - one), wp.min(y + ry - half, h - one)
+        x1, y1 = int(right), int(below)
+        if right >= zero and below >= zero and x0 <= x1 and y0 <= y1:
             boxes[i] = wp.vec4i(x0 // TILE, y0 // TILE, x1 // TILE + 1, y1 // TILE + 1)
 
     return project

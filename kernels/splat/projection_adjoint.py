@@ -19,7 +19,7 @@ def projection_adjoint(real, degree: int, ortho: bool, antialiased: bool, covars
     mat33, mat44 = wp.types.matrix((3, 3), real), wp.types.matrix((4, 4), real)
     count = (degree + 1) ** 2 if degree >= 0 else 1
     vecn = wp.types.vector(count, real)
-    rotation_of, rotation_from, symmetric, slopes = geometry(real)
+    rotation_of, rotation_from, symmetric, slopes, _ = geometry(real)
     basis, slope = harmonics(real, max(degree, 0))
     colored = degree >= 0
     module = f"semaflow_projection_adjoint_{real.__name__}_{degree}_{ortho:d}{antialiased:d}{covars_given:d}"
@@ -75,7 +75,7 @@ def projection_adjoint(real, degree: int, ortho: bool, antialiased: bool, covars
         if wp.static(not covars_given):
             q = quats[n]
             s = scales[n]
-            R = rotation_from(q / wp.length(q))
+            R = rotation_from(q)
         for camera in range(cameras):
             i = camera * total + n
             if v_views.shape[0] > 0:
@@ -96,7 +96,7 @@ def projection_adjoint(real, degree: int, ortho: bool, antialiased: bool, covars
             t = vec4()
             j0, j1 = vec3(fx, zero, zero), vec3(zero, fy, zero)
             if wp.static(not ortho):
-                t = slopes(p, K, w, h)
+                t = slopes(p, rz, K, w, h)
                 j0 = vec3(fx * rz, zero, -fx * t[0] * rz)
                 j1 = vec3(zero, fy * rz, -fy * t[1] * rz)
             g0, g1 = j0 * W, j1 * W
@@ -116,7 +116,8 @@ def projection_adjoint(real, degree: int, ortho: bool, antialiased: bool, covars
             det_sharp = a * c - b * b
             ae, ce = a + eps2d, c + eps2d
             det = ae * ce - b * b
-            A, B, C = ce / det, -b / det, ae / det
+            scale = one / det
+            A, B, C = ce * scale, -b * scale, ae * scale
 
             # Inverse: v_cov = -X v_X X, with the off-diagonal counted once.
             v_a, v_b, v_c = zero, zero, zero
@@ -242,7 +243,7 @@ def projection_adjoint(real, degree: int, ortho: bool, antialiased: bool, covars
             v_scales[n] = v_scale
             v_quats[n] = vec4()
             size = wp.length(q)
-            if size > zero and wp.isfinite(size):
+            if size > zero and size - size == zero:
                 q = q / size
                 qw, qx, qy, qz = q[0], q[1], q[2], q[3]
                 v_q = two * vec4(

@@ -46,6 +46,7 @@ def rasterization(
     ftheta_coeffs=None,
     rolling_shutter=None,
     viewmats_rs: Tensor | None = None,
+    values: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict]:
     """Render N Gaussians into C cameras; differentiable in every tensor but ``Ks``.
 
@@ -70,9 +71,10 @@ def rasterization(
         channel_chunk: without effect; all channels are rendered in one call.
         camera_model: pinhole or ortho.
         covars: covariances [N, 3, 3] in place of ``quats`` and ``scales``.
+        values: beside colours from spherical harmonics, further channels [N, V] composited over 0. (Not in gsplat.)
 
     Returns:
-        Images [C, H, W, D (+1 for depth)], alphas [C, H, W, 1], and ``meta`` with gsplat's keys: means2d (retains its
+        Images [C, H, W, D (+V for values) (+1 for depth)], alphas [C, H, W, 1], and ``meta`` with gsplat's keys: means2d (retains its
         gradient if asked to), radii (where the Gaussian falls under 1/255), depths, conics, opacities, width, height,
         n_cameras, tile_size, tile_width, tile_height, tiles_per_gauss, isect_offsets, gaussian_ids and camera_ids.
 
@@ -109,6 +111,10 @@ def rasterization(
         colors = None
     elif sh_degree is not None:
         colors, sh = None, colors
+    if values is not None:
+        if sh is None:
+            raise ValueError("values: only beside spherical harmonics; colors take any number of channels themselves")
+        expect("values", values, (count, None))
     if colors is None or "D" in render_mode:
         colors_of = PER_SPLAT
     else:
@@ -117,25 +123,26 @@ def rasterization(
         width, height, near_plane, far_plane, radius_clip, eps2d, rasterize_mode, camera_model, colors_of,
         degree=-1 if sh is None else sh_degree, packed=packed,
     )  # fmt: skip
-    splats, frame = projected(means, quats, scales, covars, opacities, viewmats, Ks, settings, sh, colors)
+    seen = colors if values is None else values
+    splats, frame = projected(means, quats, scales, covars, opacities, viewmats, Ks, settings, sh, seen)
     means2d, depths, conics, splat_opacities, sh_colors = splats
 
     if sh is not None:
         colors = sh_colors
+        if values is not None:
+            colors = torch.cat([colors, _per_splat(values.to(colors.dtype), frame)], -1)
     elif colors is not None:
         colors = colors.to(means2d.dtype)
         if colors_of == PER_SPLAT:
             colors = _per_splat(colors, frame)
     if "D" in render_mode:
         colors = depths[:, None] if colors is None else torch.cat([colors, depths[:, None]], -1)
+    if render_mode in ("D", "ED"):
+        backgrounds = None
     if backgrounds is not None:
-        backgrounds = backgrounds.to(colors.dtype)
-        if render_mode in ("D", "ED"):
-            backgrounds = None
-        elif "D" in render_mode:
-            backgrounds = torch.nn.functional.pad(backgrounds, (0, 1))
-        if backgrounds is not None:
-            expect("backgrounds", backgrounds, (cameras, colors.shape[-1]))
+        behind = ("D" in render_mode) + (0 if values is None else values.shape[-1])
+        backgrounds = torch.nn.functional.pad(backgrounds.to(colors.dtype), (0, behind))
+        expect("backgrounds", backgrounds, (cameras, colors.shape[-1]))
     if not packed:
         # The graph runs through the tensors of meta, so that they can retain their gradients.
         means2d, depths, conics, splat_opacities = (

@@ -14,7 +14,7 @@ from .strongest_cpu import strongest_kernel
 from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
 
 BLOCK = 4096  # Gaussians per task when records are written
-SCRATCH = 64 << 20  # bytes of gradient rows made at a time
+SCRATCH = 256 << 20  # bytes of gradient rows made at a time
 MIN_CHANNELS = 8  # that the kernels for many channels can take
 
 
@@ -85,7 +85,7 @@ def images(frame: Frame, colors: Tensor, backgrounds: Tensor | None) -> tuple[Te
     """``(image [C, H, W, D], alpha, transmittance [C, H, W])``; colours [rows, D]."""
     channels = colors.shape[-1]
     shape = (frame.cameras, frame.settings.height, frame.settings.width)
-    image = colors.new_empty(*shape, channels)
+    image = bridge.empty(colors, *shape, channels)
     alphas, transmittance = colors.new_empty(shape), colors.new_empty(shape)
     tensors = (colors, backgrounds, image, alphas, transmittance)
     if channels <= MAX_CHANNELS:
@@ -117,10 +117,10 @@ def adjoint(
     geometry_width = 6 + 2 * absgrad
     # A colour that several splats share needs a sum of its own.
     shared = frame.settings.colors_of == PER_GAUSSIAN and frame.cameras > 1
-    v_colors = torch.empty_like(colors)
+    v_colors = bridge.empty(colors, *colors.shape)
     if channels <= MAX_CHANNELS:
         kernel, reduction = compositing_adjoint(real, channels, absgrad)
-        rows = colors.new_empty(len(frame.list), geometry_width + channels)
+        rows = bridge.empty(colors, len(frame.list), geometry_width + channels)
         bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame), *known, flat(rows)])
         grads = _sums(reduction, frame, rows, conics, opacities, absgrad, None if shared else v_colors)
         if shared:
@@ -130,7 +130,7 @@ def adjoint(
         lift(frame, v_image, v_colors, None, accumulate=False)
         return (None,) * 4, v_colors
     count = _columns(frame, channels, colors.element_size())
-    rows = colors.new_empty(len(frame.list), geometry_width + count)
+    rows = bridge.empty(colors, len(frame.list), geometry_width + count)
     kernel = channel_kernels(real, absgrad)[1]
     bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), count, *known, flat(rows)])
     _, reduction = compositing_adjoint(real, 0, absgrad)
@@ -166,7 +166,7 @@ def lift(
     kernel = channel_kernels(_real(maps))[2]
     while first < channels:
         count = _columns(frame, channels - first, maps.element_size())
-        rows = maps.new_empty(len(frame.list), count)
+        rows = bridge.empty(maps, len(frame.list), count)
         weights = maps.new_empty(len(frame.list), 1) if totals is not None and first == 0 else None
         outputs = map(flat, (maps, rows, weights))
         bridge.launch_tasks(kernel, frame.tasks, [*_scene(frame, channels), first, count, *outputs])

@@ -23,6 +23,7 @@ while (true) {
     V image[D][GROUPS] = {};
     for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
         const Record& r = list.next();
+        __builtin_prefetch(colors.data + (long long)list.soon().color * D);
         const Splat s(r, tile);
         const R* f = colors.data + (long long)r.color * D;
         for (int h = 0; h < 2; h++)
@@ -71,6 +72,7 @@ while (true) {
     }
     for (List list(records.data, entries.data, starts.data, index); list.more();) {
         const Record& record = list.next();
+        __builtin_prefetch(colors.data + (long long)list.soon().color * D);
         R* row_out = rows.data + Intersection::of(record, tile) * WIDTH;
         V sum[WIDTH] = {};
         if (tile.live > 0) {
@@ -120,6 +122,9 @@ if (splat < 0) {
     return;
 }
 const int first = rank.data[2 * splat], count = rank.data[2 * splat + 1];
+const int soon = 2 * (splat + 8) < rank.shape[0] ? splat + 8 : splat;
+__builtin_prefetch(rows.data + (long long)rank.data[2 * soon] * row_width);
+__builtin_prefetch(rows.data + (long long)rank.data[2 * soon] * row_width + 64 / sizeof(R));
 R sum[WIDTH] = {};
 for (int i = 0; i < count; i++) {
     const R* row = rows.data + (long long)(first + i) * row_width;

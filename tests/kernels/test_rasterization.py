@@ -393,3 +393,25 @@ def test_covariances_instead_of_scales_and_rotations(device):
     for direct, through in zip(*results, strict=True):
         scale = float(direct.abs().max())
         torch.testing.assert_close(direct, through, rtol=0, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("render_mode", ["RGB", "RGB+ED"])
+def test_values_beside_harmonics(render_mode, packed, device):
+    """Channels beside colours from harmonics are what they would be alone, over 0; depth stays last."""
+    scene = random_gaussians(14, sh_degree=2, spread=1.5).to(torch.float32).to(device)
+    values = torch.rand(80, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    options = {"sh_degree": 2, "packed": packed, "render_mode": render_mode}
+    image, alpha, _ = scene.render(splat.rasterization, values=values, **options)
+    plain, plain_alpha, _ = scene.render(splat.rasterization, **options)
+    alone = splat.rasterization(*scene.geometry, values, *scene.views)[0]
+    expected = torch.cat([plain[..., :3], alone, plain[..., 3:]], -1)
+    torch.testing.assert_close(image, expected, rtol=0, atol=5e-6)
+    torch.testing.assert_close(alpha, plain_alpha, rtol=0, atol=1e-6)
+
+
+def test_values_without_harmonics_are_refused():
+    scene = random_gaussians(14)
+    with pytest.raises(ValueError, match="values: only beside spherical harmonics"):
+        scene.render(splat.rasterization, values=torch.rand(80, 4))

@@ -1,0 +1,76 @@
+"""The kernels that run on CUDA devices, on the CPU: one thread after another, each a warp of its own. What they compute
+is checked here on every machine; that a device runs them alike, and the sums over a warp, where there is one."""
+
+import importlib
+
+import pytest
+import torch
+from semaflow.kernels import bridge, splat
+from semaflow.kernels.splat import render_cuda
+
+from tests.reference.gaussians import random_gaussians
+
+
+@pytest.fixture
+def cuda_kernels(monkeypatch):
+    """Frames are arranged and rendered by the CUDA kernels; on one thread, since they add to shared memory."""
+    for name in ("contributors", "functions", "inputs", "project", "uplift"):
+        # Functions of the package hide the modules of the same name.
+        module = importlib.import_module(f"semaflow.kernels.splat.{name}")
+        monkeypatch.setattr(module, "renderer", lambda like: render_cuda)
+    monkeypatch.setattr(bridge, "threads", lambda: 1)
+
+
+def rendered(scene, **options) -> dict[str, torch.Tensor]:
+    """Images and all gradients of ``scene``, for random gradients of the images."""
+    scene = scene.leaves()
+    image, alpha, meta = scene.render(splat.rasterization, **options)
+    meta["means2d"].retain_grad()
+    g = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(x.shape, generator=g, dtype=x.dtype) for x in (image, alpha)]
+    torch.autograd.backward((image, alpha), gradients)
+    known = {name: getattr(scene, name).grad for name in scene.DIFFERENTIABLE}
+    found = {"image": image, "alpha": alpha, "means2d": meta["means2d"].grad, **known}
+    found |= {name: meta[name] for name in ("radii", "gaussian_ids", "tiles_per_gauss", "isect_offsets")}
+    if options.get("absgrad"):
+        found["absgrad"] = meta["means2d"].absgrad
+    return {name: value.detach() for name, value in found.items() if value is not None}
+
+
+CASES = {
+    "plain": ({}, {}),
+    "unpacked": ({}, {"packed": False, "absgrad": True}),
+    "harmonics": ({"sh_degree": 3}, {"sh_degree": 3, "render_mode": "RGB+ED"}),
+    "antialiased": ({"cameras": 1}, {"rasterize_mode": "antialiased", "packed": False}),
+    "a chunk of channels and a bit": ({"channels": 37, "count": 40}, {}),
+    "one pixel high": ({"width": 50, "height": 1}, {}),
+    "nothing to see": ({"count": 1, "spread": 40.0}, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_same_images_and_gradients_as_the_cpu_kernels(case, request):
+    setting, options = CASES[case]
+    scene = random_gaussians(21, **setting)
+    expected = rendered(scene, **options)
+    request.getfixturevalue("cuda_kernels")
+    found = rendered(scene, **options)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = max(1.0, float(value.abs().max())) if value.numel() else 1.0
+        torch.testing.assert_close(found[name] / scale, value / scale, rtol=0, atol=1e-10, msg=name)
+
+
+def test_same_weights_as_the_cpu_kernels(request):
+    """Lifted maps and strongest contributors."""
+    scene = random_gaussians(22)
+    maps = torch.rand(2, scene.height, scene.width, 5, generator=torch.Generator().manual_seed(0)).double()
+
+    def tools():
+        lifted = splat.uplift(*scene.geometry, maps, scene.viewmats, scene.Ks)
+        return *lifted, *splat.contributors(*scene.geometry, *scene.views, k=4)
+
+    expected = tools()
+    request.getfixturevalue("cuda_kernels")
+    for found, value in zip(tools(), expected, strict=True):
+        torch.testing.assert_close(found, value, rtol=0, atol=1e-10)
