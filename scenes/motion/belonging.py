@@ -9,7 +9,7 @@ from .rigid import RigidBody, rigid_body
 ERROR = 1.0  # pixels of median error up to which a body's motion explains a track
 BEYOND = 1.3  # times a body's own reach from its middle that its points may lie
 TOGETHER = 6  # frames of a track that a body's motion must cover
-KEPT = 0.75  # share of the tracks of two bodies that must fit the motion of both as one
+KEPT = 0.75  # share of the tracks of each of two bodies that must fit the motion of both as one
 WORSE = 1.4  # times the error of two bodies that they may have as one
 
 
@@ -90,7 +90,7 @@ def merged(bodies: list[RigidBody], guess, reach: float, pixels, visible, viewma
                 guessed[np.ix_(part.members, part.frames)] = part.positions
             union = np.concatenate([body.members, other.members])
             both = rigid_body(union, [guessed], pixels, visible, viewmats, Ks)
-            if both is None or len(both.members) < KEPT * len(union):
+            if both is None or any(np.isin(part.members, both.members).mean() < KEPT for part in (body, other)):
                 continue
             if both.error < WORSE * max(body.error, other.error):
                 body = both

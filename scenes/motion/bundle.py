@@ -14,7 +14,7 @@ import numpy as np
 NOISE = 0.3  # pixels, of a track in a frame
 JERK = 3e-4  # third difference of the path per frame, in shares of the thing's distance, that is nothing unusual
 TURN = 3e-3  # third difference of its rotation per frame, in radians
-SHAPE = 0.1  # by how much a point may be elsewhere than guessed, in shares of the body's radius
+SHAPE = 0.3  # by how much a point may be elsewhere than guessed, in shares of the body's radius
 ORDER = 3
 
 
@@ -64,7 +64,7 @@ class Solution:
     deviation: float
 
 
-def adjust(body: Body, views: Views, steps: int = 40) -> Solution:
+def adjust(body: Body, views: Views, steps: int = 60) -> Solution:
     """The body that explains the sightings best while it moves and turns smoothly.
 
     Minimises sum log(1 + e^2) over e = |reprojection error| / NOISE (Cauchy) + sum 2 (sqrt(1 + e^2) - 1) over

@@ -43,7 +43,7 @@ class RigidBody:
         return replace(self, points=scale * self.points, places=eyes + scale * (self.places - eyes))
 
 
-def rigid_body(members, guesses, pixels, visible, viewmats, Ks) -> RigidBody | None:
+def rigid_body(members, guesses, pixels, visible, viewmats, Ks, steps: int = 20) -> RigidBody | None:
     """The rigid motion that explains the tracks ``members`` [K] of one segment best, or None.
 
     Poses are chained from guessed positions (Kabsch) and refined together with the shape and the distance
@@ -52,19 +52,20 @@ def rigid_body(members, guesses, pixels, visible, viewmats, Ks) -> RigidBody | N
     Args:
         guesses: arrays [N, T, 3] of positions.
         pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
+        steps: of the bundle adjustment at most.
     """
     best = None
     for guess in guesses:
         chained = _chain(members, guess, visible)
         if chained is not None:
-            solution = _solved(*chained, pixels, visible, viewmats, Ks)
+            solution = _solved(*chained, pixels, visible, viewmats, Ks, steps)
             # a chain over more frames explains more, so costs are compared per sighting
             if best is None or _per_sighting(solution) < _per_sighting(best):
                 best = solution
     return best[0] if best else None
 
 
-def _solved(members, frames, points, R, t, pixels, visible, viewmats, Ks):
+def _solved(members, frames, points, R, t, pixels, visible, viewmats, Ks, steps):
     turns = viewmats[frames][:, :3, :3]
     eyes = -np.einsum("fji,fj->fi", turns, viewmats[frames][:, :3, 3])
     for attempt in range(2):
@@ -73,7 +74,7 @@ def _solved(members, frames, points, R, t, pixels, visible, viewmats, Ks):
         if attempt == 0:
             center = points.mean(0)
             body = Body(points - center, R, R @ center + t - eyes)
-        found = adjust(body, views)
+        found = adjust(body, views, steps)
         typical = np.array([np.median(found.errors[point == k]) for k in range(len(members))])
         fits = typical < STRAY
         if attempt or fits.all() or fits.sum() <= LEAST:

@@ -25,7 +25,7 @@ RIGID = 0.2  # pixels of median reprojection error up to which a thing counts as
 MOSTLY = 0.6  # share of a group's tracks from which on bodies explain it, and the rest are errors
 BENT = 1.5  # and up to which it moves as a body at all
 BENDING = 0.03  # by how much a point of a thing that bends leaves the depth of the body, in shares of it
-ROUNDS = 3  # of solving the bodies and regrouping the tracks
+ROUNDS = 5  # of solving the bodies and regrouping the tracks
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 
 

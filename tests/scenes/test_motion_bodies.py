@@ -1,0 +1,160 @@
+"""Rigid bodies from 2D tracks: their shape, their path, and the distance that the camera's unsteadiness tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from semaflow.scenes.motion.belonging import as_points, merged, regrouped
+from semaflow.scenes.motion.bundle import Body, Views, adjust
+from semaflow.scenes.motion.rigid import RigidBody, rigid_body
+from semaflow.scenes.motion.templates import rematched
+
+FRAMES, WIDTH, HEIGHT = 40, 240, 135
+K = np.array([[220.0, 0, WIDTH / 2], [0, 220.0, HEIGHT / 2], [0, 0, 1]])
+
+
+def walk(bob: float = 0.02):
+    """World to camera matrices of somebody who walks 2 units to the right and bobs 7 times."""
+    time = np.linspace(0, 1, FRAMES)
+    eyes = np.stack([2 * time - 1, bob * np.sin(2 * np.pi * 7 * time), 0.3 * time], -1)
+    matrices = np.tile(np.eye(4), (FRAMES, 1, 1))
+    matrices[:, :3, :3] = Rotation.from_euler("y", 10 - 20 * time[:, None], degrees=True).as_matrix().reshape(-1, 3, 3)
+    matrices[:, :3, 3] = -np.einsum("fij,fj->fi", matrices[:, :3, :3], eyes)
+    return matrices, eyes
+
+
+def path(start, end, turn, jolt: float = 0.0):
+    """Poses of something that goes from ``start`` to ``end``, turns, and hops once half-way."""
+    time = np.linspace(0, 1, FRAMES)
+    places = np.asarray(start) + (time**2 * (3 - 2 * time))[:, None] * (np.asarray(end) - np.asarray(start))
+    places[:, 1] -= jolt * np.abs(np.sin(2 * np.pi * time))
+    rotations = Rotation.from_rotvec(time[:, None] * np.asarray(turn)).as_matrix()
+    return rotations, places
+
+
+def seen(points, rotations, places, matrices, noise=0.0, seed=0):
+    """Pixels [N, T, 2] of body points [N, 3]."""
+    world = np.einsum("fij,nj->nfi", rotations, points) + places
+    local = np.einsum("fij,nfj->nfi", matrices[:, :3, :3], world) + matrices[:, :3, 3]
+    image = local / local[..., 2:] @ K.T
+    return image[..., :2] + noise * np.random.default_rng(seed).normal(size=(*local.shape[:2], 2)), world
+
+
+def ball(count, radius=0.4, seed=1):
+    points = np.random.default_rng(seed).normal(size=(count, 3))
+    return radius * points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def solved(bob, factor, jolt=0.0, noise=0.2):
+    """A body begun ``factor`` times too far away and too large, adjusted: distance and shape against the truth."""
+    matrices, eyes = walk(bob)
+    points = ball(40)
+    rotations, places = path((-0.4, 0.1, 3.6), (0.5, 0.1, 4.2), (0.3, 1.5, 0.2), jolt)
+    pixels, _ = seen(points, rotations, places, matrices, noise)
+    frame, point = np.indices((FRAMES, len(points))).reshape(2, -1)
+    views = Views(eyes, matrices[:, :3, :3], np.tile(K, (FRAMES, 1, 1)), frame, point, pixels[point, frame])
+    generator = np.random.default_rng(3)
+    wrong = points + 0.03 * generator.normal(size=points.shape)
+    turned = Rotation.from_rotvec(0.03 * generator.normal(size=(FRAMES, 3))).as_matrix() @ rotations
+    found = adjust(Body(factor * wrong, turned, factor * (places - eyes)), views)
+    distance = np.linalg.norm(found.body.offsets, axis=1) / found.body.unit
+    size = found.body.points / found.body.unit
+    gaps = np.linalg.norm(size[:, None] - size[None], axis=-1) - np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return found, np.median(distance / np.linalg.norm(places - eyes, axis=1)), np.sqrt(np.square(gaps).mean())
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.6])
+def test_an_unsteady_camera_tells_the_distance(factor):
+    found, distance, gap = solved(0.02, factor)
+    assert distance == pytest.approx(1, abs=0.02)
+    assert gap < 0.02  # of a ball 0.8 across
+    assert np.median(found.errors) < 0.3 and found.deviation < 0.03
+
+
+def test_a_hop_does_not_spoil_the_distance():
+    _, distance, _ = solved(0.02, 1.3, jolt=0.3)
+    assert distance == pytest.approx(1, abs=0.04)
+
+
+def test_a_steady_camera_says_that_it_cannot_tell():
+    steady, _, _ = solved(0.0, 1.0)
+    shaky, _, _ = solved(0.02, 1.0)
+    assert steady.deviation > 5 * shaky.deviation
+
+
+def two_bodies(noise=0.1):
+    matrices, _ = walk()
+    first = path((-0.7, 0.1, 3.6), (-0.3, 0.1, 4.0), (0.3, 1.2, 0.2))
+    second = path((0.6, 0.1, 3.8), (0.4, 0.2, 3.4), (-0.8, 0.2, 0.5))
+    pixels, places = zip(
+        *(seen(ball(30, seed=k), *pose, matrices, noise, k) for k, pose in enumerate((first, second))), strict=True
+    )
+    return matrices, np.concatenate(pixels), np.concatenate(places), (first, second)
+
+
+def as_body(members, pose, points):
+    return RigidBody(np.asarray(members), np.arange(FRAMES), points, *pose, error=0.1, deviation=0.01)
+
+
+def test_tracks_find_the_body_whose_motion_explains_them():
+    matrices, pixels, _, poses = two_bodies()
+    visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
+    halves = [as_body(np.arange(15) + 30 * k, poses[k], ball(30, seed=k)[:15]) for k in (0, 1)]
+    groups = sorted(sorted(group.tolist()) for group in regrouped(halves, pixels, visible, matrices, Ks))
+    assert groups == [list(range(30)), list(range(30, 60))]
+    points, errors = as_points(halves[0], pixels, visible, matrices, Ks)
+    assert np.median(np.linalg.norm(points[:30] - ball(30, seed=0), axis=1)) < 0.02
+    assert errors[:30].max() < 0.5 < errors[30:].min()
+
+
+def test_parts_of_one_body_are_merged_and_bodies_are_not():
+    matrices, pixels, places, poses = two_bodies()
+    visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
+    parts = [
+        rigid_body(np.arange(first, first + 15), [places], pixels, visible, matrices, Ks) for first in (0, 15, 30, 45)
+    ]
+    whole = merged(parts, places, 1000.0, pixels, visible, matrices, Ks)
+    assert sorted(sorted(body.members.tolist()) for body in whole) == [list(range(30)), list(range(30, 60))]
+
+
+def test_no_body_of_three_points_or_two_frames():
+    matrices, pixels, places, _ = two_bodies()
+    visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
+    assert rigid_body(np.arange(3), [places], pixels, visible, matrices, Ks) is None
+    visible[:, 2:] = False
+    assert rigid_body(np.arange(30), [places], pixels, visible, matrices, Ks) is None
+    assert regrouped([], pixels, visible, matrices, Ks) == []
+
+
+def test_patches_are_matched_to_one_picture_of_each_point():
+    """A textured card turns and comes nearer; its tracks have drifted by up to 1.5 pixels."""
+    import cv2
+
+    matrices, _ = walk()
+    generator = np.random.default_rng(5)
+    texture = cv2.GaussianBlur(generator.uniform(0, 255, (400, 400)).astype(np.float32), (0, 0), 4)
+    texture = (texture - texture.mean()) * 12 + 128
+    rotations, places = path((-0.3, 0.0, 3.2), (0.2, 0.1, 2.8), (0.0, 0.5, 0.3))
+    grid = np.stack(np.meshgrid(np.linspace(-0.35, 0.35, 6), np.linspace(-0.35, 0.35, 6)), -1).reshape(-1, 2)
+    points = np.concatenate([grid, np.zeros((36, 1))], 1)
+    truth, _ = seen(points, rotations, places, matrices)
+    grays, corners = [], np.array([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]])
+    for at in seen(corners, rotations, places, matrices)[0].swapaxes(0, 1):
+        card = np.array([[0, 0], [400, 0], [400, 400], [0, 400]], np.float32)
+        warp = cv2.getPerspectiveTransform(card - 0.5, (at - 0.5).astype(np.float32))
+        grays.append(cv2.warpPerspective(texture, warp, (WIDTH, HEIGHT), flags=cv2.INTER_AREA).clip(0, 255))
+    drift = 1.5 * np.linspace(-1, 1, FRAMES)[:, None] * np.array([0.8, -0.6])
+    visible = np.ones(truth.shape[:2], bool)
+    body = replace(as_body(range(36), (rotations, places), points), error=0.5)
+    masks = np.ones((FRAMES, HEIGHT, WIDTH), bool)
+    found, known = rematched(body, grays, masks, truth + drift, visible, matrices, np.tile(K, (FRAMES, 1, 1)))
+    assert known.mean() > 0.9
+    # what remains is where in the one picture the point was taken to be
+    error = (found - truth)[known] - np.nanmean(found - truth, 1, keepdims=True).repeat(FRAMES, 1)[known]
+    assert np.median(np.linalg.norm(error, axis=-1)) < 0.15
+    masks[:, :, : WIDTH // 2] = False
+    half, _ = rematched(body, grays, masks, truth + drift, visible, matrices, np.tile(K, (FRAMES, 1, 1)))
+    assert np.isnan(half[truth[..., 0] < WIDTH / 2 - 4]).all()
