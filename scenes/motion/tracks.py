@@ -57,6 +57,8 @@ def motion_scaffold(scene: Scene) -> Scaffold | None:
 
 
 def _lifted(scene: Scene) -> Scaffold | None:
+    from threadpoolctl import threadpool_limits
+
     flows, masks = Flows.of(scene), motion_masks(scene).numpy()
     if not masks.any():
         return None
@@ -65,7 +67,9 @@ def _lifted(scene: Scene) -> Scaffold | None:
     tracks = follow(flows, masks, spacing)
     if len(tracks) < 2:
         return None
-    positions, visible, kept = lift_tracks(scene, tracks, masks, spacing)
+    # Many small systems: the threads of the linear algebra would only wait for one another.
+    with threadpool_limits(1, user_api="blas"):
+        positions, visible, kept = lift_tracks(scene, tracks, masks, spacing)
     frames = scene.split("train")
     colors = torch.stack(
         [
