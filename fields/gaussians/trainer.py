@@ -39,7 +39,7 @@ class Trainer:
         self.images = [frame.image for frame in self.frames]
         self.device = field.means.device
         self.poses = torch.nn.Parameter(torch.zeros(len(self.frames), 6, device=self.device))
-        self.extent = scene.extent
+        self.extent = size(scene, field)
         self.optimizer = adam.build(field, config, self.poses)
         self.density = DensityControl(field, self.optimizer, config, self.extent)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -173,6 +173,7 @@ class Trainer:
         }
         header = self.field.header() | {
             "iteration": str(self.iteration), "seconds": str(self.seconds), "lifted": str(int(self.lifted)),
+            "extent": repr(self.extent),
         }
         write_tensors(path, tensors, header)
 
@@ -197,6 +198,7 @@ class Trainer:
                     }
                     if state:
                         self.optimizer.state[parameter] = state
+            self.extent = float(header["extent"])
             self.density = DensityControl(self.field, self.optimizer, self.config, self.extent)
             self.density.gradient = tensors["density.gradient"].to(self.device)
             self.density.views = tensors["density.views"].to(self.device)
@@ -207,6 +209,14 @@ class Trainer:
             self.lifted = bool(int(header["lifted"]))
         except (KeyError, ValueError) as error:
             raise BadInput(f"{path}: not a checkpoint of this version ({error} missing)") from error
+
+
+def size(scene: Scene, field: GaussianField) -> float:
+    """The length that rates and thresholds are relative to, in scene units: the extent of the cameras (3DGS), but at
+    least half the median distance of the Gaussians from them. A camera that turns in place has no extent."""
+    middle = torch.stack([camera.center for camera in scene.cameras]).mean(0)
+    distance = (field.means.detach() - middle.to(field.means)).norm(dim=-1).median()
+    return max(scene.extent, 0.5 * float(distance))
 
 
 def learned_bytes(field: GaussianField) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..camera import Camera
-from ..motion.flow import video_flow
+from ..motion.flow import Flows, pixel_grid
 from ..motion.masks import motion_masks
 from ..scene import PointCloud, Scene
 from .mapping import ATTEMPTS, Model, map_frames
@@ -18,6 +18,7 @@ from .rotation import turning_viewmats
 ENOUGH = 0.8  # share of the frames that must register
 DEPTH = 4.0  # median depth of the points, or of the nominal world, in scene units
 POINTS = 50  # a model of fewer points says nothing about depth
+STRIDE = 4  # pixels between the points of a nominal world
 FOV = 55.0  # degrees across, where the video does not tell
 
 
@@ -39,12 +40,19 @@ def estimate_cameras(scene: Scene) -> Scene:
     held_out = {frame.name for frame in scene.split("test")}
     enough = isinstance(model, Model) and len(model.frames) >= ENOUGH * len(frames)
     if enough and len(model.points) >= POINTS:
-        return _from_model(scene, frames, held_out, model)
+        return _sharing_flows(_from_model(scene, frames, held_out, model), everything)
     why = model
     if isinstance(model, Model):
         why = f"structure from motion registered {len(model.frames)} of {len(frames)} frames with {len(model.points)} "
         why += "points: too little parallax"
-    return _turning(scene, everything, frames, held_out, moving, why)
+    return _sharing_flows(_turning(scene, everything, frames, held_out, moving, why), everything)
+
+
+def _sharing_flows(scene: Scene, everything: Scene) -> Scene:
+    """``scene`` with the flows between its training frames that were computed for ``everything``."""
+    index = {frame.name: position for position, frame in enumerate(everything.frames)}
+    scene._flows = Flows.of(everything).subset([index[frame.name] for frame in scene.split("train")])
+    return scene
 
 
 def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) -> Scene:
@@ -75,8 +83,9 @@ def _turning(scene: Scene, everything: Scene, frames: list, held_out: set[str], 
     width, height = frames[0].camera.width, frames[0].camera.height
     focal = 0.5 * width / math.tan(math.radians(FOV / 2))
     K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    forward, _ = video_flow(everything.frames)
-    viewmats, error = turning_viewmats(forward.numpy(), ~moving, K)
+    flows = Flows.of(everything)
+    forward = np.stack([flows.between(t, t + 1) for t in range(len(frames) - 1)])
+    viewmats, error = turning_viewmats(forward, ~moving, K)
     if not error < 2.0:
         viewmats, kind = np.tile(np.eye(4), (len(frames), 1, 1)), "a camera at rest"
     else:
@@ -89,7 +98,23 @@ def _turning(scene: Scene, everything: Scene, frames: list, held_out: set[str], 
         f"cameras: {why}; using {kind}, with a field of view of {FOV:g} degrees and a nominal depth of {DEPTH:g}: "
         "masks and 2D motion are meaningful, depths and views from elsewhere are not"
     )
-    return _with(scene, posed, held_out, None, note)
+    return _with(scene, posed, held_out, _backdrop(posed, moving), note)
+
+
+def _backdrop(frames: list, moving: np.ndarray) -> PointCloud:
+    """The still pixels of every few frames, one in ``STRIDE`` each way, on a sphere of the nominal depth around the
+    cameras: what there is to start from without parallax."""
+    positions, colors = [], []
+    for index in np.linspace(0, len(frames) - 1, min(8, len(frames))).round().astype(int):
+        frame = frames[index]
+        pixels = torch.from_numpy(pixel_grid(frame.camera.height, frame.camera.width))
+        chosen = torch.zeros(pixels.shape[:2], dtype=torch.bool)
+        chosen[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] = True
+        chosen &= torch.from_numpy(~moving[index])
+        rays = frame.camera.unproject(pixels[chosen], torch.ones(int(chosen.sum()))) - frame.camera.center
+        positions.append(frame.camera.center + DEPTH * torch.nn.functional.normalize(rays, dim=-1))
+        colors.append(frame.image[chosen])
+    return PointCloud(torch.cat(positions), torch.cat(colors))
 
 
 def _with(scene: Scene, posed: list, held_out: set[str], points: PointCloud | None, note: str) -> Scene:
