@@ -71,6 +71,7 @@ class SamTeacher(Teacher):
         image: Tensor,
         clicks: Sequence[tuple[float, float]],
         labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
     ) -> Tensor:
         """The best of three candidates by SAM's own predicted IoU; see :meth:`Teacher.mask`."""
         rows, columns = image.shape[:2]
@@ -78,9 +79,12 @@ class SamTeacher(Teacher):
         points = check_clicks(clicks, rows, columns).to(self.device)
         signs = check_labels(labels, len(points)).to(self.device)
         # From pixel indices to the network's square; its prompt encoder adds half a pixel itself.
-        points = (points + 0.5) * points.new_tensor([width / columns, height / rows]) - 0.5
+        scale = points.new_tensor([width / columns, height / rows])
+        points = (points + 0.5) * scale - 0.5
+        if box is not None:
+            box = (torch.as_tensor(box).to(points) * scale.repeat(2) - 0.5)[None, None]
         features = self._features(image)
-        sparse, dense = self.model.prompt_encoder(points[None, None], signs[None, None], None, None)
+        sparse, dense = self.model.prompt_encoder(points[None, None], signs[None, None], box, None)
         candidates, quality = self.model.mask_decoder(
             image_embeddings=features,
             image_positional_embeddings=self.model.get_image_wide_positional_embeddings(),
