@@ -122,11 +122,11 @@ def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | Non
         inside = torch.where(margin > 0, share * weight, 0.0)
         query = likeness.features.T @ (inside / inside.sum())
         alike = likeness.centred(query)
-        alike = alike - calibrated_threshold(alike, share, weight)
-        margin = alike + WITNESS * margin / most * weight / (weight + ENOUGH)
         moves = moving(field)
         same = moves == ((share * weight)[moves].sum() > 0.5 * (share * weight).sum())
-        margin = torch.where(same, margin, -1.0)
+        cut = calibrated_threshold(alike[same], share[same], weight[same])
+        witness = WITNESS * margin / most * weight / (weight + ENOUGH)
+        margin = torch.where(same, alike - cut + witness, -1.0)
     how = f"mask of {int(mask.sum())} pixels of {frame.name}"
     return Selection.of(name, margin, 0.0 if threshold is None else threshold, query, how)
 

@@ -119,3 +119,14 @@ def test_outside_clicks_take_away(mobilesam):
     assert one[114, 276] and two[114, 276] and not two[230, 60]
     with pytest.raises(BadInput, match="480,3 is outside the image of 480x270"):
         mobilesam.mask(image, [(480, 3)])
+
+
+@pytest.mark.data
+def test_a_box_says_how_much_is_meant(mobilesam):
+    image, truth = picture("camel")
+    rows, columns = truth.nonzero().T
+    box = [float(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
+    whole = mobilesam.mask(image, [(365, 85)], box=box)  # a click on the head
+    assert (whole & truth).sum() / (whole | truth).sum() > 0.9
+    head = mobilesam.mask(image, [(365, 85)], box=[330, 60, 400, 150])
+    assert head.sum() < 0.4 * whole.sum()
