@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import torch
-
 from semaflow.fields import metrics
 from semaflow.scenes import BadInput, Frame, Scene
 from semaflow.tasks.baselines import teacher_alone

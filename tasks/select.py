@@ -166,9 +166,9 @@ def select(
         pixel_index(shown.camera, click)
         teacher = mask_maker(run) if refine else None
         if teacher is not None:
-            mask = teacher.mask(shown.image, [click])
+            mask = teacher.mask(shown.image, [click], grain=grain)
             base = by_mask(run.field, shown, mask, name, threshold)
-            base.how = f"click at ({click[0]:g}, {click[1]:g}), made a {base.how}"
+            base.how = f"click at ({click[0]:g}, {click[1]:g}), {grain}, made a {base.how}"
         else:
             base = by_click(run.field, shown, click, name, pick, grain, threshold)
     elif text is not None:

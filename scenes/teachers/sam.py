@@ -13,6 +13,8 @@ from .base import Teacher, check_image, content_hash, network_input, pick_device
 from .hub import HubModel
 from .vit import IMAGENET_MEAN, IMAGENET_STD
 
+NEARLY = 0.05  # predicted IoU below the best candidate's at which another one may be what is meant
+
 
 class SamTeacher(Teacher):
     """SAM's image encoder as a teacher, its prompt encoder and mask decoder for clicks.
@@ -72,8 +74,12 @@ class SamTeacher(Teacher):
         clicks: Sequence[tuple[float, float]],
         labels: Sequence[int] | None = None,
         box: Sequence[float] | None = None,
+        grain: str | None = None,
     ) -> Tensor:
-        """The best of three candidates by SAM's own predicted IoU; see :meth:`Teacher.mask`."""
+        """The best of three candidates by SAM's own predicted IoU; see :meth:`Teacher.mask`.
+
+        By ``grain`` the largest or smallest of those that are nearly the best.
+        """
         rows, columns = image.shape[:2]
         height, width = working_size(rows, columns, self.side, self.patch)
         points = check_clicks(clicks, rows, columns).to(self.device)
@@ -92,7 +98,7 @@ class SamTeacher(Teacher):
             dense_prompt_embeddings=dense,
             multimask_output=True,
         )[:2]
-        best = candidates[0, 0, quality[0, 0].argmax()]
+        best = candidates[0, 0, chosen(candidates[0, 0], quality[0, 0], grain)]
         square = F.interpolate(
             best[None, None], (self.side, self.side), mode="bilinear", align_corners=False
         )
@@ -110,6 +116,17 @@ class SamTeacher(Teacher):
             pixels = F.pad(pixels, (0, self.side - size[1], 0, self.side - size[0]))
             self._last = name, self.encode(pixels)
         return self._last[1]
+
+
+def chosen(candidates: Tensor, quality: Tensor, grain: str | None) -> int:
+    """Which of the logits [C, h, w] with predicted IoU ``quality`` [C] is meant."""
+    if grain is None:
+        return int(quality.argmax())
+    area = (candidates > 0).flatten(1).sum(1).float()
+    good = quality >= quality.max() - NEARLY
+    if grain == "whole":
+        return int(torch.where(good, area, -1.0).argmax())
+    return int(torch.where(good, area, torch.inf).argmin())
 
 
 def check_clicks(clicks: Sequence[tuple[float, float]], rows: int, columns: int) -> Tensor:

@@ -130,3 +130,12 @@ def test_a_box_says_how_much_is_meant(mobilesam):
     assert (whole & truth).sum() / (whole | truth).sum() > 0.9
     head = mobilesam.mask(image, [(365, 85)], box=[330, 60, 400, 150])
     assert head.sum() < 0.4 * whole.sum()
+
+
+@pytest.mark.data
+def test_a_click_on_the_saddle_means_horse_and_rider_or_the_saddle(mobilesam):
+    image, truth = picture("horsejump-high")
+    whole = mobilesam.mask(image, [(122, 129)], grain="whole")
+    assert (whole & truth).sum() / (whole | truth).sum() > 0.75
+    part = mobilesam.mask(image, [(122, 129)], grain="part")
+    assert 0 < part.sum() < 0.2 * whole.sum() and (part & truth).sum() > 0.9 * part.sum()

@@ -101,7 +101,7 @@ class BallsTeacher:
             rows.append(known[0] if known else torch.full((8,), 8**-0.5))
         return torch.stack(rows)
 
-    def mask(self, image, clicks, labels=None, box=None):
+    def mask(self, image, clicks, labels=None, box=None, grain=None):
         # As a mask decoder would: everything of the clicked pixel's colour.
         (x, y) = clicks[0]
         near = (image - image[int(y), int(x)]).abs().amax(-1) < 0.15
