@@ -11,6 +11,7 @@ from semaflow.fields.gaussians.start import start_field
 from semaflow.fields.gaussians.trainer import Trainer
 from semaflow.fields.metrics import psnr
 from semaflow.scenes import simulate
+from semaflow.scenes.motion.masks import motion_masks
 
 
 @functools.cache
@@ -23,7 +24,7 @@ def trainer(**changes):
     config = preset("tiny").replaced(initial_points=1500, max_gaussians=2500, **changes)
     scene = world()
     maps = [frame.features for frame in scene.split("train")]
-    return Trainer(start_field(scene, config), scene, config, maps)
+    return Trainer(start_field(scene, config), scene, config, maps, moving=motion_masks(scene))
 
 
 def held_out(field):
@@ -130,6 +131,18 @@ def test_a_camera_that_only_turns_trains_as_well():
         fitted.step()
     assert large > 1000 and fitted.field.count > 1000
     assert (fitted.field.means[:1000].detach() - start[:1000]).norm(dim=-1).median() > 1e-3 * distance
+
+
+def test_what_moves_is_held_to_the_motion_masks():
+    errors = []
+    for weight in (0.0, 0.2):
+        fitted = trainer(iterations=120, densify_from=500, moving=weight)
+        while not fitted.finished:
+            fitted.step()
+        with torch.no_grad():
+            states = [fitted.field.at(time) for time in fitted.scene.times]
+            errors.append(sum(float(fitted._moving_error(t, state)) for t, state in enumerate(states)) / len(states))
+    assert errors[1] < 0.8 * errors[0]
 
 
 def turned(frame, where):

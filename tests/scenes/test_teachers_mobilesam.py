@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from semaflow.scenes import BadInput
 from semaflow.scenes.teachers import teacher
+from semaflow.scenes.teachers.sam import chosen
 from semaflow.scenes.teachers.tiny_vit import TinyViT, WindowBlock, fold_batchnorm
 from torch import nn
 
@@ -139,3 +140,11 @@ def test_a_click_on_the_saddle_means_horse_and_rider_or_the_saddle(mobilesam):
     assert (whole & truth).sum() / (whole | truth).sum() > 0.75
     part = mobilesam.mask(image, [(122, 129)], grain="part")
     assert 0 < part.sum() < 0.2 * whole.sum() and (part & truth).sum() > 0.9 * part.sum()
+
+
+def test_among_nearly_equal_candidates_the_grain_decides():
+    logits = torch.full((3, 8, 8), -1.0)
+    for k, side in enumerate((2, 4, 7)):
+        logits[k, :side, :side] = 1.0
+    assert [chosen(logits, torch.tensor([0.91, 0.85, 0.89]), grain) for grain in (None, "whole", "part")] == [0, 2, 0]
+    assert [chosen(logits, torch.tensor([0.60, 0.99, 0.97]), grain) for grain in (None, "whole", "part")] == [1, 2, 1]
