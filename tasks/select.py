@@ -23,6 +23,7 @@ from .queries import (
     pixel_index,
     text_scores,
 )
+from .refine import seen_feature
 from .selection import Selection, check_name, combine
 from .threshold import automatic_threshold
 
@@ -168,6 +169,7 @@ def select(
         if teacher is not None:
             mask = teacher.mask(shown.image, [click], grain=grain)
             base = by_mask(run.field, shown, mask, name, threshold)
+            base.query = seen_feature(run, frame, mask)
             base.how = f"click at ({click[0]:g}, {click[1]:g}), {grain}, made a {base.how}"
         else:
             base = by_click(run.field, shown, click, name, pick, grain, threshold)

@@ -17,7 +17,7 @@ from .boxes import follow
 from .masks import object_mask, write_mask
 from .pictures import overlay, to_bytes
 from .progress import bar, console
-from .refine import refined
+from .refine import Refiner
 from .selection import Selection
 
 SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
@@ -90,9 +90,7 @@ def track(
 
     if points is not None and points < 1:
         raise BadInput(f"points: expected at least 1, got {points}")
-    teacher = run.teacher() if refine else None
-    if teacher is not None and not teacher.can_mask:
-        raise BadInput(f"refine: teacher {teacher.name} makes no masks; fit with sam or mobilesam")
+    refiner = Refiner(run, selection.query) if refine else None
     field, frames = run.field, run.scene.split("train")
     output = run.folder / "tracks" / selection.name if output is None else Path(output)
     ids = choose_points(field.at(frames[0].time), selection.selected, points)
@@ -102,8 +100,8 @@ def track(
         for index, frame in enumerate(progress.track(frames, task_id=task)):
             state = field.at(frame.time)
             mask = object_mask(state, selection.selected, frame.camera) > 0.5
-            if teacher is not None:
-                mask = refined(teacher, frame.image, mask)
+            if refiner is not None:
+                mask = refiner(index, frame, mask)
             write_mask(output / "masks" / f"{index:05d}.png", mask)
             video.append(to_bytes(overlay(frame.image, mask)))
             depth = state.render(frame.camera, channels=("depth",)).depth.cpu()

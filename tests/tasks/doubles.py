@@ -85,7 +85,7 @@ class BallsField:
 class BallsTeacher:
     """Knows the balls by word and by click."""
 
-    name = "balls"
+    name, cached = "balls", False
 
     def __init__(self, field: BallsField, can_mask: bool = False):
         self.field, self.can_mask, self.dim = field, can_mask, 8

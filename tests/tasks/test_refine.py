@@ -4,7 +4,7 @@ import pytest
 import torch
 from semaflow.scenes import BadInput
 from semaflow.tasks.masks import read_mask
-from semaflow.tasks.refine import refined
+from semaflow.tasks.refine import Refiner, refined, seen_feature
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.track import track
 
@@ -71,3 +71,15 @@ def test_a_teacher_without_masks_is_bad_input(tmp_path):
     chosen = Selection.of("red", (run.field.body == RED).float(), 0.5, None, "by its body")
     with pytest.raises(BadInput, match="makes no masks"):
         track(run, chosen, refine=True)
+
+
+def test_where_the_field_lost_the_thing_the_pictures_show_it(tmp_path):
+    run = BallsRun(tmp_path, BallsField(), can_mask=True)
+    frame = run.scene.split("train")[3]
+    red, floor = frame.instance == RED, torch.zeros_like(frame.instance, dtype=torch.bool)
+    floor[40:46, 4:20] = True
+    refiner = Refiner(run, seen_feature(run, 3, red))
+    for lost in (floor, torch.zeros_like(floor)):
+        found = refiner(3, frame, lost)
+        assert (found & red).sum() > 0.8 * (found | red).sum()
+    assert torch.equal(Refiner(run, None)(3, frame, torch.zeros_like(floor)), torch.zeros_like(floor))
