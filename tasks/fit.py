@@ -111,10 +111,12 @@ def learn(made: Run, config: FitConfig) -> Run:
         trainer.load_checkpoint(checkpoint)
     else:
         from ..fields.gaussians.start import start_field
+        from ..scenes.motion.masks import motion_masks
 
         with console.status("first Gaussians from the video"):
             field = start_field(scene, config)
-        trainer = Trainer(field.to(device()), scene, config, maps and maps.maps, flows(scene, config))
+            moving = motion_masks(scene) if config.moving and (field.anchors >= 0).any() else None
+        trainer = Trainer(field.to(device()), scene, config, maps and maps.maps, flows(scene, config), moving)
     train(trainer, made)
     if maps is not None and config.semantics == "lift":
         with bar() as progress:

@@ -69,6 +69,15 @@ class Likeness:
         """Cosine with a query [D] or queries [M, D]: [N] or [N, M]; see :func:`cosine`."""
         return cosine(self.features, query)
 
+    def centred(self, query: Tensor) -> Tensor:
+        """Cosine with a query [D] after the mean feature was taken from both, [N]; -1 where not known.
+
+        What everything in a field has in common, which in a network's maps is much, tells nothing apart.
+        """
+        known = self.features.norm(dim=-1) > 1e-8
+        mean = self.features[known].mean(0)
+        return torch.where(known, cosine(self.features - mean, query.to(mean) - mean), -1.0)
+
     def contrast(self, query: Tensor, grain: str = "whole") -> Tensor:
         """How much liker each feature is to what a query [D] stands for than to anything else, [N].
 

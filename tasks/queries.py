@@ -109,6 +109,13 @@ def mask_share(field, views: Iterable[tuple[Camera, float, Tensor]]) -> tuple[Te
     return inside / total.clamp_min(1e-12), total
 
 
+@torch.no_grad()
+def moving(field) -> Tensor:
+    """Which Gaussians are not at the same place all the time, [N] bool."""
+    start = field.at(0.0).means
+    return torch.stack([(field.at(t).means - start).norm(dim=-1) for t in (0.25, 0.5, 0.75, 1.0)]).amax(0) > 1e-6
+
+
 def calibrated_threshold(scores: Tensor, share: Tensor, weight: Tensor) -> float:
     """The score that best separates a mask from the rest of its picture.
 

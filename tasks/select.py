@@ -18,12 +18,18 @@ from .queries import (
     calibrated_threshold,
     clicked_gaussian,
     mask_share,
+    moving,
     patch_feature,
     pixel_index,
     text_scores,
 )
+from .refine import seen_feature
 from .selection import Selection, check_name, combine
 from .threshold import automatic_threshold
+
+# How much a frame has a say in a Gaussian's score, in cosines, and the accumulated weight, in pixels, at which half
+# of it counts.
+WITNESS, ENOUGH = 0.3, 10.0
 
 
 def frame_at(scene: Scene, index: int) -> Frame:
@@ -93,13 +99,13 @@ def by_text(
 
 @torch.no_grad()
 def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | None = None) -> Selection:
-    """Gaussians that lie in a pixel mask [H, W] of ``frame``, and those like them elsewhere.
+    """Gaussians like those that a pixel mask [H, W] of ``frame`` shows, here and elsewhere.
 
-    Where the frame shows a Gaussian, the share of its accumulated weight inside the mask decides.
-    Where it does not (the far side, other times), the likeness of its feature to the mean feature
-    of the mask does, cut where it separates the mask best from the rest of the frame. Both are
-    blended by the weight in pixels with which the frame shows the Gaussian. Scores are margins,
-    0 being the cut. A field without semantics selects what the frame shows.
+    The likeness of a feature to the mean feature of what lies in the mask decides, cut where it separates the mask
+    best from the rest of the frame. Of two things that look alike the mask tells which is meant: the share of a
+    Gaussian's accumulated weight inside the mask raises or lowers its score, the more the better the frame shows it.
+    Where the mask shows mainly what moves, what rests is left out, and the other way round. Scores are margins, 0
+    being the cut. A field without semantics selects what the frame shows.
 
     A share counts from a half of the largest there is: where a field is coarse, no Gaussian lies in
     a small mask by itself alone.
@@ -115,11 +121,13 @@ def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | Non
     else:
         likeness = Likeness.of(field)
         inside = torch.where(margin > 0, share * weight, 0.0)
-        directions = torch.nn.functional.normalize(likeness.features, dim=-1)
-        query = directions.T @ (inside / inside.sum())
-        alike = likeness.cosine(query)
-        alike = alike - calibrated_threshold(alike, share, weight)
-        margin = (weight * margin + alike) / (weight + 1)
+        query = likeness.features.T @ (inside / inside.sum())
+        alike = likeness.centred(query)
+        moves = moving(field)
+        same = moves == ((share * weight)[moves].sum() > 0.5 * (share * weight).sum())
+        cut = calibrated_threshold(alike[same], share[same], weight[same])
+        witness = WITNESS * margin / most * weight / (weight + ENOUGH)
+        margin = torch.where(same, alike - cut + witness, -1.0)
     how = f"mask of {int(mask.sum())} pixels of {frame.name}"
     return Selection.of(name, margin, 0.0 if threshold is None else threshold, query, how)
 
@@ -159,9 +167,10 @@ def select(
         pixel_index(shown.camera, click)
         teacher = mask_maker(run) if refine else None
         if teacher is not None:
-            mask = teacher.mask(shown.image, [click])
+            mask = teacher.mask(shown.image, [click], grain=grain)
             base = by_mask(run.field, shown, mask, name, threshold)
-            base.how = f"click at ({click[0]:g}, {click[1]:g}), made a {base.how}"
+            base.query = seen_feature(run, frame, mask)
+            base.how = f"click at ({click[0]:g}, {click[1]:g}), {grain}, made a {base.how}"
         else:
             base = by_click(run.field, shown, click, name, pick, grain, threshold)
     elif text is not None:

@@ -17,6 +17,7 @@ from .boxes import follow
 from .masks import object_mask, write_mask
 from .pictures import overlay, to_bytes
 from .progress import bar, console
+from .refine import Refiner
 from .selection import Selection
 
 SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
@@ -70,7 +71,8 @@ def visibility(points: Tensor, camera: Camera, depth: Tensor, tolerance: Tensor 
 
 @torch.no_grad()
 def track(
-    run, selection: Selection, points: int | None = 2000, output: str | Path | None = None
+    run, selection: Selection, points: int | None = 2000, output: str | Path | None = None,
+    refine: bool = False,
 ) -> Followed:
     """Follow ``selection`` through the training frames of a run and write what is found.
 
@@ -82,11 +84,13 @@ def track(
     Args:
         run: an open ``Run``.
         points: how many points to follow; None follows every Gaussian of the object.
+        refine: let the run's teacher, one that makes masks, sharpen the field's mask of each frame.
     """
     from ..scenes.video import write_video
 
     if points is not None and points < 1:
         raise BadInput(f"points: expected at least 1, got {points}")
+    refiner = Refiner(run, selection.query) if refine else None
     field, frames = run.field, run.scene.split("train")
     output = run.folder / "tracks" / selection.name if output is None else Path(output)
     ids = choose_points(field.at(frames[0].time), selection.selected, points)
@@ -96,6 +100,8 @@ def track(
         for index, frame in enumerate(progress.track(frames, task_id=task)):
             state = field.at(frame.time)
             mask = object_mask(state, selection.selected, frame.camera) > 0.5
+            if refiner is not None:
+                mask = refiner(index, frame, mask)
             write_mask(output / "masks" / f"{index:05d}.png", mask)
             video.append(to_bytes(overlay(frame.image, mask)))
             depth = state.render(frame.camera, channels=("depth",)).depth.cpu()
@@ -152,6 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--object", required=True, metavar="NAME", help="which object")
     parser.add_argument("--points", type=int, default=2000, help="how many points to follow")
+    parser.add_argument("--refine", action="store_true", help="let a teacher that makes masks sharpen the field's")
     parser.add_argument("-o", "--output", type=Path, help="folder; RUN/tracks/NAME if absent")
 
 
@@ -160,7 +167,7 @@ def run(args: argparse.Namespace) -> None:
     from .run import Run
 
     opened = Run.open(args.run)
-    followed = track(opened, opened.object(args.object), args.points, args.output)
+    followed = track(opened, opened.object(args.object), args.points, args.output, args.refine)
     console.print(
         f"{args.object}: {len(followed.gaussians)} points through {len(followed.times)} frames, "
         f"{followed.visible.float().mean():.0%} visible",

@@ -33,6 +33,7 @@ class FitConfig:
     time_noise_until: int = 20_000
     rigidity: float = 0.0  # weight of the scaffold's as-rigid-as-possible term
     smoothness: float = 0.0  # weight of the scaffold's second differences
+    moving: float = 0.0  # weight of: what moves shows where the motion masks say, and nowhere else
     flow: float = 0.0  # weight of the optical flow loss
     flow_until: int = 0
     # learning rates
@@ -87,7 +88,7 @@ def _typed(name: str, value, kind: str):
 
 
 FAST = FitConfig(
-    preset="fast", iterations=3000, motion="scaffold", rigidity=0.5, smoothness=0.1, sh_degree=0,
+    preset="fast", iterations=3000, motion="scaffold", rigidity=0.5, smoothness=0.1, moving=0.2, sh_degree=0,
     position_until=3000, motion_rate=2e-3, motion_rate_end=1e-4, densify_from=200, densify_until=1500,
     densify_gradient=4e-4, absolute_gradient=True, opacity_reset_every=0, prune_large_after=1000, sh_every=500,
     feature_from=1000,

@@ -11,13 +11,15 @@ from torch import Tensor
 from ...kernels import splat
 from ...scenes import Scene
 from ...scenes.files import BadInput, read_tensors, write_tensors
-from ..losses import feature_distance, photometric
+from ..losses import area_average, feature_distance, photometric
 from . import optimizer as adam
 from .config import FitConfig
 from .density import DensityControl
 from .field import LEARNED, GaussianField
 from .poses import corrected, refined
 from .semantics import lift, render_features
+
+MOVING_EVERY = 3  # iterations between two looks at the motion masks
 
 
 class Trainer:
@@ -29,17 +31,19 @@ class Trainer:
         config: schedules and weights.
         maps: teacher maps of the training frames ([h, w, d] each), for joint distillation.
         flows: forward optical flow [T-1, H, W, 2] and its validity [T-1, H, W], for the flow loss.
+        moving: motion masks of the training frames [T, H, W] bool, for the loss of that name.
     """
 
     def __init__(self, field: GaussianField, scene: Scene, config: FitConfig, maps=None,
-                 flows: tuple[Tensor, Tensor] | None = None):
+                 flows: tuple[Tensor, Tensor] | None = None, moving: Tensor | None = None):
         self.field, self.scene, self.config, self.maps, self.flows = field, scene, config, maps, flows
+        self.moving = moving
         self.frames = scene.split("train")
         self.cameras = scene.cameras
         self.images = [frame.image for frame in self.frames]
         self.device = field.means.device
         self.poses = torch.nn.Parameter(torch.zeros(len(self.frames), 6, device=self.device))
-        self.extent = scene.extent
+        self.extent = size(scene, field)
         self.optimizer = adam.build(field, config, self.poses)
         self.density = DensityControl(field, self.optimizer, config, self.extent)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -117,9 +121,20 @@ class Trainer:
             terms["rigidity"] = config.rigidity * motion.rigidity() / self.extent**2 * 100
         if config.smoothness and hasattr(motion, "roughness"):
             terms["smoothness"] = config.smoothness * motion.roughness() / self.extent**2 * 100
+        if self.moving is not None and config.moving and self.iteration % MOVING_EVERY == 0:
+            terms["moving"] = config.moving * MOVING_EVERY * self._moving_error(index, state)
         if self.flows is not None and self.iteration <= config.flow_until and index + 1 < len(self.frames):
             terms["flow"] = config.flow * self._flow_error(index, state)
         return terms
+
+    def _moving_error(self, index: int, state) -> Tensor:
+        """Mean absolute difference of what the moving Gaussians cover and the motion mask, at half resolution."""
+        camera = self.cameras[index]
+        half = camera.resized(camera.width // 2, camera.height // 2)
+        moves = (self.field.anchors >= 0).to(state.means)[:, None]
+        cover = state.render(half, channels=(), values=moves).values[..., 0]
+        mask = area_average(self.moving[index].to(cover)[..., None], half.height, half.width)[..., 0]
+        return (cover - mask).abs().mean()
 
     def _flow_error(self, index: int, state) -> Tensor:
         """Mean absolute difference, in pixels, of the flow that the motion induces and the video's optical flow."""
@@ -171,8 +186,11 @@ class Trainer:
             "density.gradient": self.density.gradient, "density.views": self.density.views,
             "queue": torch.tensor(self.queue, dtype=torch.int64),
         }
+        if self.moving is not None:
+            tensors["moving"] = self.moving
         header = self.field.header() | {
             "iteration": str(self.iteration), "seconds": str(self.seconds), "lifted": str(int(self.lifted)),
+            "extent": repr(self.extent),
         }
         write_tensors(path, tensors, header)
 
@@ -197,16 +215,26 @@ class Trainer:
                     }
                     if state:
                         self.optimizer.state[parameter] = state
+            self.extent = float(header["extent"])
             self.density = DensityControl(self.field, self.optimizer, self.config, self.extent)
             self.density.gradient = tensors["density.gradient"].to(self.device)
             self.density.views = tensors["density.views"].to(self.device)
             self.generator.set_state(tensors["random"])
             torch.set_rng_state(tensors["global_random"])
             self.queue = tensors["queue"].tolist()
+            self.moving = tensors.get("moving")
             self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
             self.lifted = bool(int(header["lifted"]))
         except (KeyError, ValueError) as error:
             raise BadInput(f"{path}: not a checkpoint of this version ({error} missing)") from error
+
+
+def size(scene: Scene, field: GaussianField) -> float:
+    """The length that rates and thresholds are relative to, in scene units: the extent of the cameras (3DGS), but at
+    least half the median distance of the Gaussians from them. A camera that turns in place has no extent."""
+    middle = torch.stack([camera.center for camera in scene.cameras]).mean(0)
+    distance = (field.means.detach() - middle.to(field.means)).norm(dim=-1).median()
+    return max(scene.extent, 0.5 * float(distance))
 
 
 def learned_bytes(field: GaussianField) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..camera import Camera
-from ..motion.flow import video_flow
+from ..motion.flow import Flows, pixel_grid
 from ..motion.masks import motion_masks
 from ..scene import PointCloud, Scene
 from .mapping import ATTEMPTS, Model, map_frames
@@ -18,7 +18,10 @@ from .rotation import turning_viewmats
 ENOUGH = 0.8  # share of the frames that must register
 DEPTH = 4.0  # median depth of the points, or of the nominal world, in scene units
 POINTS = 50  # a model of fewer points says nothing about depth
-FOV = 55.0  # degrees across, where the video does not tell
+NEAR, LEAP = 5, 20  # places, times the median speed
+STRIDE = 4  # pixels between the points of a nominal world
+FOVS = (55.0, 25.0, 32.0, 40.0, 47.0, 63.0, 72.0, 82.0)  # degrees across that are tried, the first by default
+BETTER = 0.95  # share of the default's error at which another one is taken
 
 
 def estimate_cameras(scene: Scene) -> Scene:
@@ -26,7 +29,8 @@ def estimate_cameras(scene: Scene) -> Scene:
 
     Moving regions are masked out. Structure from motion (pycolmap) is tried with ever looser demands on parallax; if
     less than 80% of the frames register, or hardly any points come of it, the camera is taken to turn in place, or,
-    where not even a turn fits, to rest. Frames that did not register are left out. The world is scaled to a median
+    where not even a turn fits, to rest. Frames that did not register, or to which the camera would have had to jump,
+    are left out. The world is scaled to a median
     depth of 4, its up is the mean camera up.
     """
     frames = scene.split("train") + scene.split("test")
@@ -36,21 +40,56 @@ def estimate_cameras(scene: Scene) -> Scene:
     moving = motion_masks(everything).numpy()
     images = [(frame.image * 255).round().byte().numpy() for frame in frames]
     model = map_frames(images, list(moving), enough=ENOUGH)
+    if isinstance(model, Model):
+        model = without_jumps(model)
     held_out = {frame.name for frame in scene.split("test")}
     enough = isinstance(model, Model) and len(model.frames) >= ENOUGH * len(frames)
     if enough and len(model.points) >= POINTS:
-        return _from_model(scene, frames, held_out, model)
+        return _sharing_flows(_from_model(scene, frames, held_out, model), everything)
     why = model
     if isinstance(model, Model):
         why = f"structure from motion registered {len(model.frames)} of {len(frames)} frames with {len(model.points)} "
         why += "points: too little parallax"
-    return _turning(scene, everything, frames, held_out, moving, why)
+    return _sharing_flows(_turning(scene, everything, frames, held_out, moving, why), everything)
+
+
+def without_jumps(model: Model) -> Model:
+    """The largest part of ``model`` through which its camera moves steadily.
+
+    With little parallax some frames register anywhere. Frames up to ``NEAR`` places apart belong together if the camera
+    gets from one to the other at no more than ``LEAP`` times its median speed, or by half the depth of the world.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    if len(model.frames) < 3:
+        return model
+    centers = -np.einsum("fji,fj->fi", model.viewmats[:, :3, :3], model.viewmats[:, :3, 3])
+    way = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+    gap = np.abs(model.frames[:, None] - model.frames[None])
+    speed = np.median(np.diagonal(way, 1) / np.diagonal(gap, 1))
+    order = np.arange(len(centers))
+    near = np.abs(order[:, None] - order[None]) <= NEAR
+    part = connected_components(near & (way <= np.maximum(LEAP * speed * gap, 0.5 * _median_depth(model))))[1]
+    kept = part == np.bincount(part).argmax()
+    return dataclasses.replace(model, frames=model.frames[kept], viewmats=model.viewmats[kept])
+
+
+def _median_depth(model: Model) -> float:
+    """Median depth of the points in front of the cameras, in the model's units; 1 without any."""
+    depth = model.points @ model.viewmats[:, 2, :3].T + model.viewmats[:, 2, 3]
+    return float(np.median(depth[depth > 0])) if (depth > 0).any() else 1.0
+
+
+def _sharing_flows(scene: Scene, everything: Scene) -> Scene:
+    """``scene`` with the flows between its training frames that were computed for ``everything``."""
+    index = {frame.name: position for position, frame in enumerate(everything.frames)}
+    scene._flows = Flows.of(everything).subset([index[frame.name] for frame in scene.split("train")])
+    return scene
 
 
 def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) -> Scene:
     centers = -np.einsum("fji,fj->fi", model.viewmats[:, :3, :3], model.viewmats[:, :3, 3])
-    local = model.points @ model.viewmats[:, 2, :3].T + model.viewmats[:, 2, 3]
-    scale = DEPTH / max(float(np.median(local[local > 0])) if (local > 0).any() else 1.0, 1e-6)
+    scale = DEPTH / max(_median_depth(model), 1e-6)
     origin = centers.mean(0)
     posed = []
     for index, viewmat in zip(model.frames, model.viewmats, strict=True):
@@ -73,23 +112,49 @@ def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) ->
 
 def _turning(scene: Scene, everything: Scene, frames: list, held_out: set[str], moving: np.ndarray, why: str) -> Scene:
     width, height = frames[0].camera.width, frames[0].camera.height
-    focal = 0.5 * width / math.tan(math.radians(FOV / 2))
-    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    forward, _ = video_flow(everything.frames)
-    viewmats, error = turning_viewmats(forward.numpy(), ~moving, K)
+    flows = Flows.of(everything)
+    forward = np.stack([flows.between(t, t + 1) for t in range(len(frames) - 1)])
+    fov, K = FOVS[0], _intrinsics(FOVS[0], width, height)
+    viewmats, error = turning_viewmats(forward, ~moving, K)
     if not error < 2.0:
         viewmats, kind = np.tile(np.eye(4), (len(frames), 1, 1)), "a camera at rest"
     else:
+        threshold = BETTER * error
+        for other in FOVS[1:]:
+            turned, left = turning_viewmats(forward, ~moving, _intrinsics(other, width, height))
+            if left < min(error, threshold):
+                fov, K, viewmats, error = other, _intrinsics(other, width, height), turned, left
         kind = f"a camera that turns in place ({error:.2f} px)"
     posed = [
         frame.with_camera(Camera.checked(K, viewmat, width, height, source=frame.name))
         for frame, viewmat in zip(frames, viewmats, strict=True)
     ]
     note = (
-        f"cameras: {why}; using {kind}, with a field of view of {FOV:g} degrees and a nominal depth of {DEPTH:g}: "
+        f"cameras: {why}; using {kind}, with a field of view of {fov:g} degrees and a nominal depth of {DEPTH:g}: "
         "masks and 2D motion are meaningful, depths and views from elsewhere are not"
     )
-    return _with(scene, posed, held_out, None, note)
+    return _with(scene, posed, held_out, _backdrop(posed, moving), note)
+
+
+def _intrinsics(fov: float, width: int, height: int) -> np.ndarray:
+    focal = 0.5 * width / math.tan(math.radians(fov / 2))
+    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
+
+def _backdrop(frames: list, moving: np.ndarray) -> PointCloud:
+    """The still pixels of every few frames, one in ``STRIDE`` each way, on a sphere of the nominal depth around the
+    cameras: what there is to start from without parallax."""
+    positions, colors = [], []
+    for index in np.linspace(0, len(frames) - 1, min(8, len(frames))).round().astype(int):
+        frame = frames[index]
+        pixels = torch.from_numpy(pixel_grid(frame.camera.height, frame.camera.width))
+        chosen = torch.zeros(pixels.shape[:2], dtype=torch.bool)
+        chosen[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] = True
+        chosen &= torch.from_numpy(~moving[index])
+        rays = frame.camera.unproject(pixels[chosen], torch.ones(int(chosen.sum()))) - frame.camera.center
+        positions.append(frame.camera.center + DEPTH * torch.nn.functional.normalize(rays, dim=-1))
+        colors.append(frame.image[chosen])
+    return PointCloud(torch.cat(positions), torch.cat(colors))
 
 
 def _with(scene: Scene, posed: list, held_out: set[str], points: PointCloud | None, note: str) -> Scene:

@@ -66,11 +66,15 @@ class Teacher:
         image: Tensor,
         clicks: Sequence[tuple[float, float]],
         labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+        grain: str | None = None,
     ) -> Tensor:
         """Mask [H, W] bool of the thing at the pixels ``clicks`` (x, y).
 
-        ``labels`` of the clicks: 1 inside (the default), 0 outside. :class:`BadInput` where a click
-        is outside the image or the teacher has no mask decoder.
+        ``labels`` of the clicks: 1 inside (the default), 0 outside. ``box``: left, top, right,
+        bottom edge of the thing in pixels, where it is known. ``grain``: where a click may mean
+        several things, the ``whole`` or a ``part``; None for the likeliest. :class:`BadInput` where
+        a click is outside the image or the teacher has no mask decoder.
         """
         raise BadInput(f"teacher {self.name} has no mask decoder; use sam or mobilesam")
 

@@ -54,11 +54,11 @@ class JointTeacher(Teacher):
         count = max(len(vector) for vector in vectors)
         return unit(torch.cat([vector.expand(count, -1) for vector in vectors], -1))
 
-    def mask(self, image, clicks, labels=None) -> Tensor:
+    def mask(self, image, clicks, labels=None, box=None, grain=None) -> Tensor:
         for part in self.parts:
             if part.can_mask:
-                return part.mask(image, clicks, labels)
-        return super().mask(image, clicks, labels)
+                return part.mask(image, clicks, labels, box, grain)
+        return super().mask(image, clicks, labels, box, grain)
 
     def _join(self, maps: list[Tensor]) -> Tensor:
         size = max((tuple(features.shape[:2]) for features in maps), key=math.prod)

@@ -13,6 +13,8 @@ from .base import Teacher, check_image, content_hash, network_input, pick_device
 from .hub import HubModel
 from .vit import IMAGENET_MEAN, IMAGENET_STD
 
+NEARLY = 0.05  # predicted IoU below the best candidate's at which another one may be what is meant
+
 
 class SamTeacher(Teacher):
     """SAM's image encoder as a teacher, its prompt encoder and mask decoder for clicks.
@@ -71,16 +73,24 @@ class SamTeacher(Teacher):
         image: Tensor,
         clicks: Sequence[tuple[float, float]],
         labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+        grain: str | None = None,
     ) -> Tensor:
-        """The best of three candidates by SAM's own predicted IoU; see :meth:`Teacher.mask`."""
+        """The best of three candidates by SAM's own predicted IoU; see :meth:`Teacher.mask`.
+
+        By ``grain`` the largest or smallest of those that are nearly the best.
+        """
         rows, columns = image.shape[:2]
         height, width = working_size(rows, columns, self.side, self.patch)
         points = check_clicks(clicks, rows, columns).to(self.device)
         signs = check_labels(labels, len(points)).to(self.device)
         # From pixel indices to the network's square; its prompt encoder adds half a pixel itself.
-        points = (points + 0.5) * points.new_tensor([width / columns, height / rows]) - 0.5
+        scale = points.new_tensor([width / columns, height / rows])
+        points = (points + 0.5) * scale - 0.5
+        if box is not None:
+            box = (torch.as_tensor(box).to(points) * scale.repeat(2) - 0.5)[None, None]
         features = self._features(image)
-        sparse, dense = self.model.prompt_encoder(points[None, None], signs[None, None], None, None)
+        sparse, dense = self.model.prompt_encoder(points[None, None], signs[None, None], box, None)
         candidates, quality = self.model.mask_decoder(
             image_embeddings=features,
             image_positional_embeddings=self.model.get_image_wide_positional_embeddings(),
@@ -88,7 +98,7 @@ class SamTeacher(Teacher):
             dense_prompt_embeddings=dense,
             multimask_output=True,
         )[:2]
-        best = candidates[0, 0, quality[0, 0].argmax()]
+        best = candidates[0, 0, chosen(candidates[0, 0], quality[0, 0], grain)]
         square = F.interpolate(
             best[None, None], (self.side, self.side), mode="bilinear", align_corners=False
         )
@@ -106,6 +116,17 @@ class SamTeacher(Teacher):
             pixels = F.pad(pixels, (0, self.side - size[1], 0, self.side - size[0]))
             self._last = name, self.encode(pixels)
         return self._last[1]
+
+
+def chosen(candidates: Tensor, quality: Tensor, grain: str | None) -> int:
+    """Which of the logits [C, h, w] with predicted IoU ``quality`` [C] is meant."""
+    if grain is None:
+        return int(quality.argmax())
+    area = (candidates > 0).flatten(1).sum(1).float()
+    good = quality >= quality.max() - NEARLY
+    if grain == "whole":
+        return int(torch.where(good, area, -1.0).argmax())
+    return int(torch.where(good, area, torch.inf).argmin())
 
 
 def check_clicks(clicks: Sequence[tuple[float, float]], rows: int, columns: int) -> Tensor:

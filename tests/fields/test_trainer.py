@@ -1,6 +1,7 @@
 """Training: a held-out floor a broken field would miss, exact resumption, lifting."""
 
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from semaflow.fields.gaussians.start import start_field
 from semaflow.fields.gaussians.trainer import Trainer
 from semaflow.fields.metrics import psnr
 from semaflow.scenes import simulate
+from semaflow.scenes.motion.masks import motion_masks
 
 
 @functools.cache
@@ -22,7 +24,7 @@ def trainer(**changes):
     config = preset("tiny").replaced(initial_points=1500, max_gaussians=2500, **changes)
     scene = world()
     maps = [frame.features for frame in scene.split("train")]
-    return Trainer(start_field(scene, config), scene, config, maps)
+    return Trainer(start_field(scene, config), scene, config, maps, moving=motion_masks(scene))
 
 
 def held_out(field):
@@ -109,3 +111,42 @@ def test_distillation_starts_from_lifted_features_and_reaches_geometry():
     (rendered - grid).abs().mean().backward()
     assert fitted.field.means.grad.abs().max() > 0
     assert fitted.field.opacity_logits.grad.abs().max() > 0
+
+
+def test_a_camera_that_only_turns_trains_as_well():
+    """Its cameras have no extent: rates and thresholds go by the distance of what it films."""
+    scene = world()
+    where = scene.cameras[0].center
+    spread = torch.stack([camera.center for camera in scene.cameras]).std(0).norm()
+    config = preset("tiny").replaced(initial_points=1500, max_gaussians=2500, motion="still", iterations=120)
+    field = start_field(scene, config)
+    turning = replace(scene, frames=[turned(frame, where) for frame in scene.frames], points=None)
+    assert turning.extent < 0.01 < spread
+    fitted = Trainer(field, turning, config)
+    distance = (field.means - where).norm(dim=-1).median()
+    assert 0.4 * distance < fitted.extent < 0.6 * distance
+    start = field.means.detach().clone()
+    large = int((field.scales.amax(-1) > 0.1 * turning.extent).sum())
+    while not fitted.finished:
+        fitted.step()
+    assert large > 1000 and fitted.field.count > 1000
+    assert (fitted.field.means[:1000].detach() - start[:1000]).norm(dim=-1).median() > 1e-3 * distance
+
+
+def test_what_moves_is_held_to_the_motion_masks():
+    errors = []
+    for weight in (0.0, 0.2):
+        fitted = trainer(iterations=120, densify_from=500, moving=weight)
+        while not fitted.finished:
+            fitted.step()
+        with torch.no_grad():
+            states = [fitted.field.at(time) for time in fitted.scene.times]
+            errors.append(sum(float(fitted._moving_error(t, state)) for t, state in enumerate(states)) / len(states))
+    assert errors[1] < 0.8 * errors[0]
+
+
+def turned(frame, where):
+    """The frame's camera put at ``where``."""
+    viewmat = frame.camera.viewmat.clone()
+    viewmat[:3, 3] = -viewmat[:3, :3] @ where
+    return frame.with_camera(replace(frame.camera, viewmat=viewmat))

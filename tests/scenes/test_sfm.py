@@ -1,7 +1,14 @@
 """Cameras from video: a turning camera is found back; a scene without parallax gets one and says so."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
+from semaflow.scenes import Camera, Frame, Scene
+from semaflow.scenes.motion.flow import Flows
+from semaflow.scenes.motion.points import initial_points
+from semaflow.scenes.sfm import cameras as estimation
 from semaflow.scenes.sfm.rotation import turning_viewmats
 
 
@@ -27,3 +34,94 @@ def test_without_still_pixels_the_camera_rests():
     viewmats, error = turning_viewmats(flow, np.zeros((4, 32, 48), bool), np.eye(3))
     assert np.array_equal(viewmats, np.tile(np.eye(4), (4, 1, 1)))
     assert np.isnan(error)
+
+
+def panned(steps=6, width=192, height=128, fov=40.0, degrees=1.0):
+    """A textured world at infinity seen by a camera that turns to the right."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    wall = cv2.resize(rng.random((32, 80, 3), np.float32), (800, 320), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    focal = 0.5 * width / np.tan(np.radians(fov / 2))
+    K = np.array([[focal, 0, width / 2 - 0.5], [0, focal, height / 2 - 0.5], [0, 0, 1]])
+    of_wall = np.array([[focal, 0, 200], [0, focal, 160], [0, 0, 1]])
+    frames = []
+    for t in range(steps):
+        angle = np.radians(degrees * t)
+        turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+        image = cv2.warpPerspective(wall, K @ turn @ np.linalg.inv(of_wall), (width, height))
+        camera = Camera(torch.from_numpy(K).float(), torch.eye(4), width, height)
+        frames.append(Frame(f"{t:02d}", camera, t / (steps - 1), image=torch.from_numpy(image).clamp(0, 1)))
+    train = [t for t in range(steps) if t != 2]
+    return Scene("wall", frames, train=train, test=[2], posed=False)
+
+
+def test_without_parallax_the_world_is_a_sphere_around_the_camera(monkeypatch):
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, **__: "structure from motion found no model")
+    scene = panned()
+    posed = estimation.estimate_cameras(scene)
+    assert "turns in place" in posed.notes[-1] and posed.estimated and len(posed.test) == 1
+    assert torch.allclose(posed.points.positions.norm(dim=-1), torch.tensor(estimation.DEPTH), atol=1e-3)
+    # every training frame sees points everywhere, in the colours it shows
+    for frame in posed.split("train"):
+        pixels, depth = frame.camera.project(posed.points.positions)
+        inside = (depth > 0) & (pixels > 1).all(-1) & (pixels < torch.tensor([191.0, 127.0])).all(-1)
+        assert inside.sum() > 300
+        x, y = pixels[inside].long().unbind(-1)
+        assert (frame.image[y, x] - posed.points.colors[inside]).abs().mean() < 0.05
+    started = initial_points(replace(posed), 400)
+    assert 300 < len(started) <= 440
+    assert (started.positions.norm(dim=-1) - estimation.DEPTH).abs().median() < 0.05
+
+
+def test_flows_are_computed_once(monkeypatch):
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, **__: "structure from motion found no model")
+    posed = estimation.estimate_cameras(panned())
+    kept = Flows.of(posed)
+    own = Flows([frame.image for frame in posed.split("train")])
+    assert len(kept) == 5 and (0, 1) in kept._kept
+    for pair in ((0, 1), (2, 1), (1, 2)):  # the last two go over the frame that is held out
+        assert np.median(np.abs(kept.between(*pair) - own.between(*pair))) < 0.1
+
+
+def path(centers, frames=None):
+    """A model whose cameras look along z from ``centers`` [F, 3] at points 4 units away."""
+    viewmats = np.tile(np.eye(4), (len(centers), 1, 1))
+    viewmats[:, :3, 3] = -centers
+    points = np.array([[x, y, 4.0] for x in (-1, 0, 1) for y in (-1, 0, 1)])
+    frames = np.arange(len(centers)) if frames is None else frames
+    return estimation.Model(frames, np.eye(3), viewmats, points, np.zeros((9, 3)), 0.3, 2)
+
+
+def test_frames_to_which_the_camera_would_jump_are_left_out():
+    centers = np.zeros((20, 3))
+    centers[:, 0] = 0.01 * np.arange(20)
+    assert len(estimation.without_jumps(path(centers)).frames) == 20
+    centers[7] += 3.0  # one frame put elsewhere
+    assert estimation.without_jumps(path(centers)).frames.tolist() == [t for t in range(20) if t != 7]
+    centers[14:] += 100.0  # and a part of the video in a world of its own
+    assert estimation.without_jumps(path(centers)).frames.tolist() == [t for t in range(14) if t != 7]
+    walking = np.zeros((20, 3))
+    walking[:, 0] = 0.4 * np.arange(20)  # a tenth of the depth a frame
+    assert len(estimation.without_jumps(path(walking, 3 * np.arange(20))).frames) == 20
+
+
+def test_a_model_that_falls_apart_is_not_used(monkeypatch):
+    centers = np.zeros((6, 3))
+    centers[3:] = 50.0
+    broken = path(centers)
+    broken.points, broken.colors = np.tile(broken.points, (10, 1)), np.zeros((90, 3))
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, **__: broken)
+    posed = estimation.estimate_cameras(panned())
+    assert "registered 3 of 6 frames" in posed.notes[-1] and "turns in place" in posed.notes[-1]
+
+
+@pytest.mark.parametrize("fov", [30.0, 60.0])
+def test_the_field_of_view_of_a_pan_is_found(monkeypatch, fov):
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, **__: "structure from motion found no model")
+    posed = estimation.estimate_cameras(panned(fov=fov))
+    found = 2 * np.degrees(np.arctan(96 / posed.cameras[0].K[0, 0].item()))
+    assert abs(found - fov) < 9
+    relative = posed.cameras[4].viewmat[:3, :3] @ posed.cameras[0].viewmat[:3, :3].T
+    turned = np.degrees(np.arccos((relative.trace().item() - 1) / 2))
+    assert abs(turned - 5) < 0.7

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from semaflow.scenes import BadInput
 from semaflow.scenes.teachers import teacher
+from semaflow.scenes.teachers.sam import chosen
 from semaflow.scenes.teachers.tiny_vit import TinyViT, WindowBlock, fold_batchnorm
 from torch import nn
 
@@ -119,3 +120,31 @@ def test_outside_clicks_take_away(mobilesam):
     assert one[114, 276] and two[114, 276] and not two[230, 60]
     with pytest.raises(BadInput, match="480,3 is outside the image of 480x270"):
         mobilesam.mask(image, [(480, 3)])
+
+
+@pytest.mark.data
+def test_a_box_says_how_much_is_meant(mobilesam):
+    image, truth = picture("camel")
+    rows, columns = truth.nonzero().T
+    box = [float(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
+    whole = mobilesam.mask(image, [(365, 85)], box=box)  # a click on the head
+    assert (whole & truth).sum() / (whole | truth).sum() > 0.9
+    head = mobilesam.mask(image, [(365, 85)], box=[330, 60, 400, 150])
+    assert head.sum() < 0.4 * whole.sum()
+
+
+@pytest.mark.data
+def test_a_click_on_the_saddle_means_horse_and_rider_or_the_saddle(mobilesam):
+    image, truth = picture("horsejump-high")
+    whole = mobilesam.mask(image, [(122, 129)], grain="whole")
+    assert (whole & truth).sum() / (whole | truth).sum() > 0.75
+    part = mobilesam.mask(image, [(122, 129)], grain="part")
+    assert 0 < part.sum() < 0.2 * whole.sum() and (part & truth).sum() > 0.9 * part.sum()
+
+
+def test_among_nearly_equal_candidates_the_grain_decides():
+    logits = torch.full((3, 8, 8), -1.0)
+    for k, side in enumerate((2, 4, 7)):
+        logits[k, :side, :side] = 1.0
+    assert [chosen(logits, torch.tensor([0.91, 0.85, 0.89]), grain) for grain in (None, "whole", "part")] == [0, 2, 0]
+    assert [chosen(logits, torch.tensor([0.60, 0.99, 0.97]), grain) for grain in (None, "whole", "part")] == [1, 2, 1]

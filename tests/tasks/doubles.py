@@ -85,6 +85,8 @@ class BallsField:
 class BallsTeacher:
     """Knows the balls by word and by click."""
 
+    name, cached = "balls", False
+
     def __init__(self, field: BallsField, can_mask: bool = False):
         self.field, self.can_mask, self.dim = field, can_mask, 8
 
@@ -99,7 +101,7 @@ class BallsTeacher:
             rows.append(known[0] if known else torch.full((8,), 8**-0.5))
         return torch.stack(rows)
 
-    def mask(self, image, clicks):
+    def mask(self, image, clicks, labels=None, box=None, grain=None):
         # As a mask decoder would: everything of the clicked pixel's colour.
         (x, y) = clicks[0]
         near = (image - image[int(y), int(x)]).abs().amax(-1) < 0.15

@@ -6,6 +6,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from semaflow.scenes import BadInput
 from semaflow.tasks import __main__ as command_line
+from semaflow.tasks.likeness import Likeness
 from semaflow.tasks.masks import object_mask, write_mask
 from semaflow.tasks.queries import mask_share, patch_feature
 from semaflow.tasks.run import Run
@@ -94,6 +95,28 @@ def test_mask_selects_the_far_side_too(run, field, tmp_path):
     write_mask(tmp_path / "mask.png", mask)
     chosen = select(run, "blue", pixels=tmp_path / "mask.png", frame=2)
     assert overlap(chosen, field, BLUE) > 0.9
+
+
+def test_mask_of_a_moving_thing_leaves_out_what_rests_and_looks_alike(tmp_path):
+    field = BallsField()
+    field.features = field.features.clone()
+    field.features[field.body == BLUE] = field.features[field.body == RED]
+    run = BallsRun(tmp_path, field)
+    for name, body in (("red", RED), ("blue", BLUE)):
+        write_mask(tmp_path / "mask.png", run.scene.frames[2].instance == body)
+        chosen = select(run, name, pixels=tmp_path / "mask.png", frame=2)
+        assert overlap(chosen, field, body) > 0.9
+
+
+def test_what_all_features_have_in_common_says_nothing():
+    generator = torch.Generator().manual_seed(0)
+    common = 20 * torch.randn(8, generator=generator)
+    own = torch.nn.functional.one_hot(torch.arange(60) % 3, 8).float()
+    likeness = Likeness(torch.cat([own + common, torch.zeros(2, 8)]))
+    query = own[0] + common
+    assert (likeness.cosine(query)[:60] > 0.9).all()
+    centred = likeness.centred(query)
+    assert (centred[0:60:3] > 0.99).all() and (centred[1:60:3] < 0).all() and (centred[60:] == -1).all()
 
 
 def test_mask_without_semantics_selects_what_the_frame_shows(tmp_path):
