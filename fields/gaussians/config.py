@@ -22,6 +22,10 @@ class FitConfig:
     max_gaussians: int = 24_000
     sh_degree: int = 1
     sh_every: int = 1000  # one more degree
+    # light
+    lights: int = 0  # times at which each Gaussian has a brightness of its own; 0: always the same
+    light_rate: float = 0.01
+    light_weight: float = 0.0  # of its mean absolute change
     # motion
     motion: str = "scaffold"  # scaffold, network, still
     warmup: int = 0  # iterations with the motion switched off
@@ -91,7 +95,7 @@ FAST = FitConfig(
     preset="fast", iterations=3000, motion="scaffold", rigidity=0.5, smoothness=0.1, moving=0.2, sh_degree=0,
     position_until=3000, motion_rate=2e-3, motion_rate_end=1e-4, densify_from=200, densify_until=1500,
     densify_gradient=4e-4, absolute_gradient=True, opacity_reset_every=0, prune_large_after=1000, sh_every=500,
-    feature_from=1000,
+    feature_from=1000, lights=16, light_weight=0.02,
 )
 
 PRESETS = {

@@ -13,6 +13,7 @@ from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
 from ..field import Field
 from ..motion import MOTIONS, NodeScaffold, Still
+from .lighting import between, lit
 from .state import GaussianState
 from .tracing import carry
 
@@ -21,9 +22,9 @@ FORMAT = 1
 # Per-Gaussian arrays: name -> trailing shape (None: any). Density control treats them all alike.
 PER_GAUSSIAN = {
     "means": (3,), "log_scales": (3,), "quats": (4,), "opacity_logits": (), "sh_dc": (1, 3), "sh_rest": (None, 3),
-    "features": (None,), "anchors": (),
+    "features": (None,), "light": (None,), "anchors": (),
 }
-LEARNED = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest", "features")
+LEARNED = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest", "features", "light")
 
 
 class GaussianField(Field):
@@ -32,6 +33,8 @@ class GaussianField(Field):
     Args:
         means [N, 3], log_scales [N, 3], quats [N, 4] (wxyz), opacity_logits [N], sh_dc [N, 1, 3], sh_rest [N, K-1, 3].
         features [N, d]: semantic codes; d = 0 before any semantics.
+        light [N, L]: how much brighter than 1 each Gaussian is at L times spread over the video, as what it is lit by
+            changes (shadows that pass, shading as it turns); L = 0: never.
         anchors [N] int64: the scaffold node a Gaussian is carried by; -1 stands still.
         motion: one of ``fields.motion``.
         background: colour behind everything, [3].
@@ -43,7 +46,8 @@ class GaussianField(Field):
     kind = "gaussians"
 
     def __init__(self, means: Tensor, log_scales: Tensor, quats: Tensor, opacity_logits: Tensor, sh_dc: Tensor,
-                 sh_rest: Tensor, features: Tensor | None = None, anchors: Tensor | None = None,
+                 sh_rest: Tensor, features: Tensor | None = None, light: Tensor | None = None,
+                 anchors: Tensor | None = None,
                  motion: torch.nn.Module | None = None, background: Tensor | None = None):
         super().__init__()
         count = len(means)
@@ -51,6 +55,7 @@ class GaussianField(Field):
             "means": means, "log_scales": log_scales, "quats": quats, "opacity_logits": opacity_logits,
             "sh_dc": sh_dc, "sh_rest": sh_rest,
             "features": torch.zeros(count, 0) if features is None else features,
+            "light": torch.zeros(count, 0) if light is None else light,
         }
         for name, value in values.items():
             setattr(self, name, torch.nn.Parameter(value.detach().clone().float()))
@@ -85,6 +90,8 @@ class GaussianField(Field):
             pose = self.motion.pose(*pose, self.anchors, time)
         used = (self.degree + 1) ** 2 - 1
         sh = torch.cat([self.sh_dc, self.sh_rest[:, :used]], 1)
+        if self.light.shape[1]:
+            sh = lit(sh, between(self.light, time))
         features = self.features if self.features.shape[1] else None
         return GaussianState(*pose, self.opacities, sh, features, float(time), self.background)
 
@@ -154,6 +161,7 @@ class GaussianField(Field):
         if header.get("kind") != cls.kind:
             raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
         count = len(tensors["means"]) if "means" in tensors else 0
+        tensors.setdefault("light", torch.zeros(count, 0))  # fields saved before there was any
         for name, shape in PER_GAUSSIAN.items():
             value = tensors.get(name)
             if value is None:

@@ -8,12 +8,12 @@ from torch import Tensor
 from ...scenes import PointCloud, Scene
 from ..motion import NodeScaffold
 from .field import GaussianField
-
-SH_C0 = 0.28209479177387814
+from .lighting import SH_C0
 
 
 def from_points(points: PointCloud, degree: int = 3, motion: torch.nn.Module | None = None,
-                anchors: Tensor | None = None, background=(0.0, 0.0, 0.0), opacity: float = 0.1) -> GaussianField:
+                anchors: Tensor | None = None, background=(0.0, 0.0, 0.0), opacity: float = 0.1,
+                lights: int = 0) -> GaussianField:
     """Isotropic Gaussians at ``points``, sized by their neighbours, of the points' colours (3DGS, section 5.1)."""
     count = len(points)
     field = GaussianField(
@@ -23,6 +23,7 @@ def from_points(points: PointCloud, degree: int = 3, motion: torch.nn.Module | N
         opacity_logits=torch.logit(torch.full((count,), opacity)),
         sh_dc=((points.colors - 0.5) / SH_C0)[:, None],
         sh_rest=torch.zeros(count, (degree + 1) ** 2 - 1, 3),
+        light=torch.zeros(count, lights),
         anchors=anchors,
         motion=motion,
         background=torch.tensor(background),

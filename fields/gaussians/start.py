@@ -28,16 +28,16 @@ def start_field(scene: Scene, config: FitConfig) -> GaussianField:
             config.network_depth, config.network_width, time_frequencies=config.time_frequencies,
             time_network=config.time_network,
         )
-        return from_points(points, config.sh_degree, motion, background=background)
+        return from_points(points, config.sh_degree, motion, background=background, lights=config.lights)
     scaffold = None
     if config.motion == "scaffold":
         scaffold = moving_nodes(scene)
     if scaffold is None:
         still = PointCloud(points.positions, points.colors)
-        return from_points(still, config.sh_degree, background=background)
+        return from_points(still, config.sh_degree, background=background, lights=config.lights)
     positions, anchors = anchor(points, scaffold)
     resting = PointCloud(positions, points.colors)
-    return from_points(resting, config.sh_degree, scaffold, anchors, background)
+    return from_points(resting, config.sh_degree, scaffold, anchors, background, lights=config.lights)
 
 
 def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:

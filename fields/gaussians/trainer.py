@@ -16,6 +16,7 @@ from . import optimizer as adam
 from .config import FitConfig
 from .density import DensityControl
 from .field import LEARNED, GaussianField
+from .lighting import unevenness
 from .poses import corrected, refined
 from .semantics import lift, render_features
 
@@ -79,6 +80,8 @@ class Trainer:
         image, target = image.squeeze(0), self.images[index].to(self.device)
         terms = {"color": photometric(image, target, config.ssim)}
         terms |= self._motion_terms(index, state)
+        if config.lights and config.light_weight:
+            terms["light"] = config.light_weight * unevenness(field.light)
         if self._distilling():
             grid = self.maps[index].to(self.device)
             rendered = render_features(field, field.features, camera, frame.time, *grid.shape[:2])

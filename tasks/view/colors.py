@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SH_C0 = 0.28209479177387814
+from ...fields.gaussians.lighting import SH_C0
 
 # From little to much: a cold grey over blue and orange to yellow.
 RAMP = torch.tensor(
