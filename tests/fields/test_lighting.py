@@ -40,7 +40,7 @@ def test_light_between_its_times():
 
 
 def test_a_passing_shadow_is_learned_and_kept_out_of_the_colours(tmp_path):
-    """Half of a floor lies in shadow at the end of the video; without light of its own the floor is grey all the time."""
+    """Half of a floor lies in shadow at the end of the video; without light of its own the floor stays grey."""
     camera = Camera.look_at((0.0, 0.0, 3.0), (0.0, 0.0, 0.0), 48, 48, 40.0, up=(0.0, 1.0, 0.0))
     truth = floor(2)
     truth.light.data[truth.means[:, 0] > 0, 1] = -0.6
