@@ -63,7 +63,7 @@ def _lifted(scene: Scene) -> Scaffold | None:
     if not masks.any():
         return None
     area = masks.sum((1, 2)).max()
-    spacing = max(3.0, float(np.sqrt(area / 150)))
+    spacing = max(3.0, float(np.sqrt(area / 300)))
     tracks = follow(flows, masks, spacing)
     if len(tracks) < 2:
         return None
@@ -116,14 +116,16 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
         if attempt + 1 < ROUNDS:
             groups = regrouped(bodies, pixels, visible, viewmats, Ks)
     carried = np.zeros(len(tracks), bool)
-    positions, held = guess.copy(), visible.copy()
+    positions = guess.copy()
     bodies = [body.resized(_touching(body, pixels, masks, still, scene), centers[body.frames]) for body in bodies]
     for body in bodies + _limbs(groups_at_first, bodies, pixels, visible, viewmats, Ks):
         where = np.ix_(body.members, body.frames)
         bends = body.error > RIGID
         positions[where] = _bent(body, pixels, visible, cameras) if bends else body.positions
-        held[where], carried[body.members] = True, True
-    kept = np.flatnonzero(carried | ~_among(carried, pixels, visible, 2 * spacing))
+        carried[body.members] = True
+    held = np.isfinite(positions).all(-1)
+    visible &= held
+    kept = np.flatnonzero(carried | (visible.any(1) & ~_among(carried, pixels, visible, 2 * spacing)))
     filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
     return filled, torch.from_numpy(visible[kept]), kept
 
