@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .rigid import RigidBody, rigid_body
@@ -44,26 +46,25 @@ def as_points(body: RigidBody, pixels: np.ndarray, visible: np.ndarray, viewmats
     return points, error
 
 
-def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[np.ndarray]:
-    """The tracks of each body anew: each track goes to the body that explains it best, if any does.
+def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[RigidBody]:
+    """The ``bodies`` with the tracks that their motions explain as members, each track in one of them.
 
-    Bodies are asked in the order of what they explain, and take all that they explain about as well as any other;
-    what is left to a body then may be too little to be one.
+    Bodies are asked in the order of what they explain and take it all; what is left to a body then may be too little
+    to be one.
     """
     if not bodies:
         return []
-    errors = np.stack([as_points(body, pixels, visible, viewmats, Ks)[1] for body in bodies])
-    good = errors < ERROR
+    known = [as_points(body, pixels, visible, viewmats, Ks) for body in bodies]
+    good = np.stack([errors for _, errors in known]) < ERROR
     sightings = visible.sum(1)
-    free, groups = np.ones(len(visible), bool), []
-    left = list(range(len(bodies)))
+    free, left, out = np.ones(len(visible), bool), list(range(len(bodies))), []
     while left:
         best = max(left, key=lambda number: sightings[good[number] & free].sum())
-        mine = good[best] & free
-        groups.append(np.flatnonzero(mine))
-        free &= ~mine
+        mine = np.flatnonzero(good[best] & free)
+        out.append(replace(bodies[best], members=mine, points=known[best][0][mine]))
+        free[mine] = False
         left.remove(best)
-    return groups
+    return out
 
 
 def touching(a: RigidBody, b: RigidBody, pixels: np.ndarray, visible: np.ndarray, reach: float) -> bool:
@@ -85,8 +86,11 @@ def merged(bodies: list[RigidBody], guess, reach: float, pixels, visible, viewma
         for other in list(left):
             if not touching(body, other, pixels, visible, reach):
                 continue
+            # the other's points where its own motion and then, as far as that goes, this one's puts them
+            points, errors = as_points(body, pixels, visible, viewmats, Ks)
+            known = other.members[np.isfinite(errors[other.members])]
             guessed = guess.copy()
-            for part in (other, body):
+            for part in (other, replace(body, members=known, points=points[known]), body):
                 guessed[np.ix_(part.members, part.frames)] = part.positions
             union = np.concatenate([body.members, other.members])
             both = rigid_body(union, [guessed], pixels, visible, viewmats, Ks)

@@ -114,7 +114,10 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
             pixels[where], visible[where] = rematched(body, grays, masks, pixels, visible, viewmats, Ks)
             guesses[0][where] = body.positions
         if attempt + 1 < ROUNDS:
-            groups = regrouped(bodies, pixels, visible, viewmats, Ks)
+            found = regrouped(bodies, pixels, visible, viewmats, Ks)
+            groups = [body.members for body in found]
+            for body in found:
+                guesses[0][np.ix_(body.members, body.frames)] = body.positions
     carried = np.zeros(len(tracks), bool)
     positions = guess.copy()
     bodies = [body.resized(_touching(body, pixels, masks, still, scene), centers[body.frames]) for body in bodies]

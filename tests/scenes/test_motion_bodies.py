@@ -103,7 +103,7 @@ def test_tracks_find_the_body_whose_motion_explains_them():
     matrices, pixels, _, poses = two_bodies()
     visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
     halves = [as_body(np.arange(15) + 30 * k, poses[k], ball(30, seed=k)[:15]) for k in (0, 1)]
-    groups = sorted(sorted(group.tolist()) for group in regrouped(halves, pixels, visible, matrices, Ks))
+    groups = sorted(sorted(body.members.tolist()) for body in regrouped(halves, pixels, visible, matrices, Ks))
     assert groups == [list(range(30)), list(range(30, 60))]
     points, errors = as_points(halves[0], pixels, visible, matrices, Ks)
     assert np.median(np.linalg.norm(points[:30] - ball(30, seed=0), axis=1)) < 0.02
