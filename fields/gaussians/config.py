@@ -92,8 +92,8 @@ def _typed(name: str, value, kind: str):
 
 
 FAST = FitConfig(
-    preset="fast", iterations=3000, motion="scaffold", rigidity=0.5, smoothness=0.1, sh_degree=0,
-    position_until=3000, motion_rate=2e-3, motion_rate_end=1e-4, densify_from=200, densify_until=1500,
+    preset="fast", iterations=1500, motion="scaffold", rigidity=0.5, smoothness=0.1, sh_degree=0,
+    position_until=1500, motion_rate=2e-3, motion_rate_end=1e-4, densify_from=200, densify_until=900,
     densify_gradient=4e-4, absolute_gradient=True, opacity_reset_every=0, prune_large_after=1000, sh_every=500,
     feature_from=1000, lights=16, light_weight=0.2,
 )

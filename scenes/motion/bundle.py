@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 NOISE = 0.3  # pixels, of a track in a frame
-JERK = 3e-4  # third difference of the path per frame, in shares of the thing's distance, that is nothing unusual
+JERK = 1.5e-4  # third difference of the path per frame, in shares of the thing's distance, that is nothing unusual
 TURN = 3e-3  # third difference of its rotation per frame, in radians
 SHAPE = 0.3  # by how much a point may be elsewhere than guessed, in shares of the body's radius
 ORDER = 3

@@ -14,7 +14,7 @@ HALF = 4  # pixels of a patch to each side
 STEPS = 10
 LIKE = 0.8  # correlation from which on two patches are the same
 FARTHEST = 3.0  # pixels that a point may be away from where the body's motion puts it
-FACING = 0.25  # cosine between a surface and the line of sight up to which it is too slanted
+FACING = 0.15  # cosine between a surface and the line of sight up to which it is too slanted
 
 
 def rematched(body: RigidBody, grays, masks, pixels, visible, viewmats, Ks) -> tuple[np.ndarray, np.ndarray]:
