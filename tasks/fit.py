@@ -100,22 +100,23 @@ def posed(scene: Scene) -> Scene:
 
 def learn(made: Run, config: FitConfig) -> Run:
     """Train, lift semantics and write everything into the run folder."""
+    from ..scenes.motion.masks import motion_masks
+
     scene, checkpoint = made.scene, made.folder / "checkpoint.safetensors"
     torch.manual_seed(config.seed)
     if config.pose_rate == 0 and scene.estimated:
         config = dataclasses.replace(config, pose_rate=1e-3)
     maps = None if config.semantics == "none" else teacher_maps(made, config)
+    moving = motion_masks(scene) if config.moving else None
     if checkpoint.exists():
         placeholder = GaussianField(*(torch.zeros(1, *s) for s in ((3,), (3,), (4,), (), (1, 3), (0, 3))))
-        trainer = Trainer(placeholder.to(device()), scene, config, maps and maps.maps, flows(scene, config))
+        trainer = Trainer(placeholder.to(device()), scene, config, maps and maps.maps, flows(scene, config), moving)
         trainer.load_checkpoint(checkpoint)
     else:
         from ..fields.gaussians.start import start_field
-        from ..scenes.motion.masks import motion_masks
 
         with console.status("first Gaussians from the video"):
             field = start_field(scene, config)
-            moving = motion_masks(scene) if config.moving and (field.anchors >= 0).any() else None
         trainer = Trainer(field.to(device()), scene, config, maps and maps.maps, flows(scene, config), moving)
     train(trainer, made)
     if maps is not None and config.semantics == "lift":
