@@ -53,18 +53,17 @@ def check(run: Run, ball: Target) -> None:
     iou = sum(scores) / len(scores)
 
     with np.load(run.folder / "tracks" / "ball.npz", allow_pickle=False) as file:
-        followed = torch.from_numpy(file["tracks_XYZ"]).median(0).values  # [T, 3]
-    misses = []
-    for frame, place in zip(run.scene.split("train"), followed, strict=True):
-        truth = ball.truth(frame).nonzero().float().flip(-1) + 0.5
-        if len(truth) > 30:
-            pixel, _ = frame.camera.project(place)
-            misses.append(float((pixel - truth.mean(0)).norm()) / float(2 * (len(truth) / 3.1416) ** 0.5))
-    miss = sorted(misses)[len(misses) // 2]
+        seen = file["visibility"][:, 0]
+        followed = torch.from_numpy(file["tracks_XYZ"][seen])  # [N, T, 3]
+    tracks = run.scene.tracks
+    truth = tracks.positions[torch.isin(tracks.instance, torch.tensor(ball.ids))]
+    truth = truth[torch.cdist(followed[:, 0], truth[:, 0]).argmin(1)]  # the nearest true point's
+    went, goes = followed - followed[:, :1], truth - truth[:, :1]
+    off, far = (went - goes).norm(dim=-1).median(), goes.norm(dim=-1).max()
     print(f"mean IoU of the masks of {len(scores)} frames: {iou:.3f}")
-    print(f"the tracks' middle is seen {miss:.2f} ball widths from the ball's (median over frames)")
-    assert iou > 0.6, "the masks do not show the ball"
-    assert miss < 0.15, "the tracks do not follow the ball"
+    print(f"points of the ball go up to {far:.2f} units and are followed within {off:.2f} of them")
+    assert iou > 0.8, "the masks do not show the ball"
+    assert off < 0.1 * far, "the tracks do not follow the ball"
 
 
 if __name__ == "__main__":
