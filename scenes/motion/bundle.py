@@ -82,11 +82,13 @@ def adjust(body: Body, views: Views, steps: int = 60) -> Solution:
     for _ in range(steps):
         system = _System(body, look, views, prior)
         while damping < 1e6:
-            tried = prior.sized(system.step(damping, distance), views)
-            seen = _look(tried, views)
-            now = _cost(tried, seen, views, prior)
-            if now < cost and (seen.local[:, 2] > 1e-3).all():
-                break
+            tried = system.step(damping, distance)
+            if tried is not None:
+                tried = prior.sized(tried, views)
+                seen = _look(tried, views)
+                now = _cost(tried, seen, views, prior)
+                if now < cost and (seen.local[:, 2] > 1e-3).all():
+                    break
             damping *= 5
         else:
             break
@@ -195,9 +197,10 @@ class _System:
                     self.H[-1, -1] += weight @ eye**2
                     self.g[-1] += weight @ (eye * residual[:, axis])
 
-    def step(self, damping: float, distance: float) -> Body:
-        """The body after a damped step, resized to the mean ``distance``, which the sightings leave open."""
-        from scipy.linalg import solve
+    def step(self, damping: float, distance: float) -> Body | None:
+        """The body after a damped step, resized to the mean ``distance``, which the sightings leave open; None where
+        the step is not determined."""
+        from scipy.linalg import LinAlgError, solve
         from scipy.spatial.transform import Rotation
 
         body, size = self.body, len(self.g)
@@ -206,7 +209,10 @@ class _System:
         through = (self.cross.reshape(size, -1, 1, 3) @ inverse).reshape(size, -1)
         S = self.H + damping * np.diag(np.diag(self.H)) - through @ self.cross.T
         S[np.diag_indices(size)] += 1e-10 * np.trace(S) / size
-        change = solve(S, through @ self.points_g.ravel() - self.g, assume_a="pos", check_finite=False)
+        try:
+            change = solve(S, through @ self.points_g.ravel() - self.g, assume_a="pos")
+        except (LinAlgError, ValueError):  # not positive, or not finite
+            return None
         moved = self.points_g + (self.cross.T @ change).reshape(-1, 3)
         points = body.points - (inverse @ moved[..., None])[..., 0]
         pose = change[:-1].reshape(-1, 6)

@@ -158,3 +158,15 @@ def test_patches_are_matched_to_one_picture_of_each_point():
     masks[:, :, : WIDTH // 2] = False
     half, _ = rematched(body, grays, masks, truth + drift, visible, matrices, np.tile(K, (FRAMES, 1, 1)))
     assert np.isnan(half[truth[..., 0] < WIDTH / 2 - 4]).all()
+
+
+def test_sightings_that_say_nothing_leave_the_guess():
+    """All points in one place: nothing turns, nothing has a size; the guess must come back finite."""
+    matrices, eyes = walk()
+    rotations, places = path((-0.4, 0.1, 3.6), (0.5, 0.1, 4.2), (0, 0, 0))
+    points = np.zeros((6, 3))
+    pixels, _ = seen(points, rotations, places, matrices)
+    frame, point = np.indices((FRAMES, len(points))).reshape(2, -1)
+    views = Views(eyes, matrices[:, :3, :3], np.tile(K, (FRAMES, 1, 1)), frame, point, pixels[point, frame])
+    found = adjust(Body(points + 1e-9, rotations, places - eyes), views)
+    assert np.isfinite(found.body.offsets).all() and np.isfinite(found.errors).all()
