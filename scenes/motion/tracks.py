@@ -63,7 +63,7 @@ def _lifted(scene: Scene) -> Scaffold | None:
     if not masks.any():
         return None
     area = masks.sum((1, 2)).max()
-    spacing = max(3.0, float(np.sqrt(area / 300)))
+    spacing = max(3.0, float(np.sqrt(area / 480)))
     tracks = follow(flows, masks, spacing)
     if len(tracks) < 2:
         return None
