@@ -50,6 +50,7 @@ def summary(figures: dict) -> Table:
         rows.append(("tracks: within 10% of size", *last(figures, f"{tracks['within_10']:.1%}")))
     for key, title, form in (
         ("train_seconds", "training (s)", "{:.0f}"),
+        ("seconds", "all of it (s)", "{:.0f}"),
         ("render_seconds", "rendering (s per frame)", "{:.3f}"),
         ("peak_memory_mb", "peak memory (MB)", "{:.0f}"),
         ("gaussians", "Gaussians", "{:d}"),
