@@ -33,11 +33,11 @@ class GaussianField(Field):
     Args:
         means [N, 3], log_scales [N, 3], quats [N, 4] (wxyz), opacity_logits [N], sh_dc [N, 1, 3], sh_rest [N, K-1, 3].
         features [N, d]: semantic codes; d = 0 before any semantics.
-        light [N, L]: how much brighter than 1 each Gaussian is at L times spread over the video, as what it is lit by
-            changes (shadows that pass, shading as it turns); L = 0: never.
         anchors [N] int64: the scaffold node a Gaussian is carried by; -1 stands still.
         motion: one of ``fields.motion``.
         background: colour behind everything, [3].
+        light [N, L]: how much brighter than 1 each Gaussian is at L times spread over the video, as what it is lit by
+            changes (shadows that pass, shading as it turns); L = 0: never.
 
     The motion can be switched off by ``moving = False`` (warm-up with identity). ``degree`` limits the spherical
     harmonics in use.
@@ -46,9 +46,9 @@ class GaussianField(Field):
     kind = "gaussians"
 
     def __init__(self, means: Tensor, log_scales: Tensor, quats: Tensor, opacity_logits: Tensor, sh_dc: Tensor,
-                 sh_rest: Tensor, features: Tensor | None = None, light: Tensor | None = None,
-                 anchors: Tensor | None = None,
-                 motion: torch.nn.Module | None = None, background: Tensor | None = None):
+                 sh_rest: Tensor, features: Tensor | None = None, anchors: Tensor | None = None,
+                 motion: torch.nn.Module | None = None, background: Tensor | None = None,
+                 light: Tensor | None = None):
         super().__init__()
         count = len(means)
         values = {

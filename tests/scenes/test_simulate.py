@@ -114,7 +114,7 @@ def test_the_training_camera_walks_and_the_test_cameras_stand_beside_its_path():
         here, there = (math.atan2(c.center[1], c.center[0]) for c in (camera, novel))
         off = abs(math.remainder(there - here, math.tau))
         assert 6 < math.degrees(off) < 14  # 8 to 12 but for the hand's shake
-        assert 0.1 < abs(novel.center[2] - camera.center[2]) < 0.5
+        assert 0.05 < abs(novel.center[2] - camera.center[2]) < 0.5  # 0.1 to 0.25 but for the steps and the shake
 
 
 # --- depth, flow, tracks -------------------------------------------------------------------------
