@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..fields.gaussians.color import mean_color
 from ..fields.gaussians.state import GaussianState
 from ..scenes import BadInput, Camera
 from ..scenes.files import replacing, write_json
@@ -19,8 +20,6 @@ from .pictures import overlay, to_bytes
 from .progress import bar, console
 from .refine import Refiner
 from .selection import Selection
-
-SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
 
 @dataclass
@@ -110,7 +109,7 @@ def track(
             positions.append(here)
             seen.append(visibility(here, frame.camera, depth, reach))
     write_video(output / "overlay.mp4", video, run.scene.frame_rate)
-    colors = (0.5 + SH_DC * state.sh[ids, 0]).clamp(0, 1).cpu()
+    colors = mean_color(state.sh[ids]).cpu()
     times = torch.tensor([frame.time for frame in frames])
     positions = torch.stack(positions, 1)
     boxes = follow(positions, state.opacities[ids])

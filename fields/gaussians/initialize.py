@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ...scenes import PointCloud, Scene
 from ..motion import NodeScaffold
+from .color import SH_C0
 from .field import GaussianField
-from .lighting import SH_C0
 
 
 def from_points(points: PointCloud, degree: int = 3, motion: torch.nn.Module | None = None,

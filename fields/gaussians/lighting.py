@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SH_C0 = 0.28209479177387814  # of the constant spherical harmonic
+from .color import SH_C0
 
 
 def between(light: Tensor, time: float) -> Tensor:

@@ -50,7 +50,7 @@ def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[Ri
     """The ``bodies`` with the tracks that their motions explain as members, each track in one of them.
 
     Bodies are asked in the order of what they explain and take it all; what is left to a body then may be too little
-    to be one.
+    to be one. The other arguments are those of :func:`as_points`.
     """
     if not bodies:
         return []
@@ -79,7 +79,13 @@ def touching(a: RigidBody, b: RigidBody, pixels: np.ndarray, visible: np.ndarray
 
 
 def merged(bodies: list[RigidBody], guess, reach: float, pixels, visible, viewmats, Ks) -> list[RigidBody]:
-    """The ``bodies``, those made one that one motion explains nearly as well as their own."""
+    """The ``bodies``, those made one that one motion explains nearly as well as their own.
+
+    Args:
+        guess: positions [N, T, 3] of all tracks in scene units.
+        reach: pixels between neighbouring points of two bodies up to which they may be one.
+        The others are those of :func:`as_points`.
+    """
     left, done = sorted(bodies, key=lambda body: -len(body.members)), []
     while left:
         body = left.pop(0)

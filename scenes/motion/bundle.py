@@ -56,7 +56,8 @@ class Body:
 
 @dataclass(frozen=True)
 class Solution:
-    """A body with its cost, the errors [S] of its sightings in pixels, and the relative deviation of its distance."""
+    """A body with its cost, the errors [S] of its sightings in pixels, and the relative standard deviation of its
+    distance from the cameras."""
 
     body: Body
     cost: float
@@ -73,6 +74,11 @@ def adjust(body: Body, views: Views, steps: int = 60) -> Solution:
     Synthesis, 1999, section 6). The path is weighed in units of the body, so that a smaller world is not a smoother
     one; a jolt, as of a ball that bounces, is dear but possible. A weak pull of the points to where they were guessed
     keeps the body's origin, whose path it is, in its middle: else that would wander to wherever it moves smoothest.
+
+    Args:
+        body: a guess, its origin in the middle of its points; its unit does not matter.
+        views: sightings of its points, with the cameras in scene units.
+        steps: taken at most.
     """
     distance = np.linalg.norm(body.offsets, axis=1).mean()
     prior = _Prior(body, JERK * distance)
@@ -141,7 +147,8 @@ class _Prior:
         return np.diff(Rotation.from_matrix(turned).as_rotvec(), ORDER - 1, axis=0) / TURN
 
     def sized(self, body: Body, views: Views) -> Body:
-        """``body`` with the unit that makes its path smoothest, by reweighted least squares."""
+        """``body`` with the unit that makes its path smoothest, by reweighted least squares; as it was where that would
+        put it out of all proportion, since the cameras do not move."""
         eyes, offsets = self.difference @ views.eyes / self.jerk, self.difference @ body.offsets / self.jerk
         unit = body.unit
         for _ in range(30):
@@ -153,7 +160,7 @@ class _Prior:
         """Standard error of ``unit`` as the slope between the camera's jerks and the body's."""
         path = self.path(body, views)
         weight = 1 / (1 + np.square(path).sum(1))
-        shakes = weight @ np.square(self.difference @ views.eyes / self.jerk).sum(1) if len(path) else 0.0
+        shakes = weight @ np.square(self.difference @ views.eyes / self.jerk).sum(1)
         return float(1 / (body.unit * np.sqrt(max(shakes, 1e-12))))
 
 

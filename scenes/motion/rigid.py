@@ -50,7 +50,7 @@ def rigid_body(members, guesses, pixels, visible, viewmats, Ks, steps: int = 20)
     (:func:`.bundle.adjust`); of several guesses the one that ends best is kept. Tracks that do not fit are left out.
 
     Args:
-        guesses: arrays [N, T, 3] of positions.
+        guesses: arrays [N, T, 3] of positions in scene units; NaN where not known.
         pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
         steps: of the bundle adjustment at most.
     """

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...fields.gaussians.lighting import SH_C0
-
 # From little to much: a cold grey over blue and orange to yellow.
 RAMP = torch.tensor(
     [
@@ -17,11 +15,6 @@ RAMP = torch.tensor(
         [1.00, 0.90, 0.20],
     ]
 )
-
-
-def filmed(sh: Tensor) -> Tensor:
-    """Colour on average over all directions, of SH coefficients [N, K, 3]: [N, 3] in 0..1."""
-    return (0.5 + SH_C0 * sh[:, 0]).clamp(0, 1)
 
 
 def vivid(colors: Tensor, saturation: float = 0.75, brightest: float = 0.52) -> Tensor:

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ...fields.gaussians.color import mean_color
 from ...fields.gaussians.state import GaussianState
 from ...fields.rendering import Rendering
 from ...scenes import BadInput, Camera, Frame, Scene
@@ -126,7 +127,7 @@ class Layers:
         if len(radii):
             radii = radii.clamp(max=4 * radii.median().item())
         if coloring == "color":
-            colors = paint.filmed(state.sh.cpu())
+            colors = mean_color(state.sh.cpu())
         elif coloring == "semantics" and self.semantic_colors() is not None:
             colors = self.semantic_colors()
         elif coloring in self.selections:

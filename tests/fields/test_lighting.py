@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from semaflow.fields.gaussians.color import SH_C0
 from semaflow.fields.gaussians.field import GaussianField
-from semaflow.fields.gaussians.lighting import SH_C0, between, lit, unevenness
+from semaflow.fields.gaussians.lighting import between, lit, unevenness
 from semaflow.scenes import BadInput, Camera
 
 from tests.reference.splat import harmonics_basis

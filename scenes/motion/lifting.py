@@ -1,0 +1,130 @@
+"""2D tracks of moving things lifted into space: which bodies there are, how they move, and how far away they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..scene import Scene
+from .belonging import merged, regrouped
+from .bending import bent, limbs
+from .contact import contact_scale, resting_depth, rounded
+from .depth import static_depth
+from .flow import Flows
+from .follow import Tracks2D
+from .least_motion import least_motion, viewing_rays
+from .rigid import RigidBody, rigid_body
+from .segments import segments
+from .templates import rematched
+
+SMALLEST = 6  # tracks of a thing
+RIGID = 0.2  # pixels of median reprojection error up to which a thing counts as rigid
+BENT = 1.5  # and up to which it moves as a body at all
+ROUNDS = 5  # of solving the bodies and regrouping the tracks
+CONTACT = 0.1  # relative error of a distance told by the ground below a thing
+
+
+def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Positions [M, T, 3] and visibility [M, T] of 2D tracks ``spacing`` pixels apart in space, and which they are [M].
+
+    A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
+    (:mod:`.rigid`), its points matched anew (:mod:`.templates`), and all tracks asked which body explains them
+    (:mod:`.belonging`), in turn. How far away a body is, its smooth motion tells, and the ground it stands on
+    (:mod:`.contact`); what bends or swings keeps to the body it hangs on (:mod:`.bending`). Tracks of things too small
+    to tell keep the guess; tracks that run among those of a body and belong to none are left out.
+
+    Args:
+        masks: [T, H, W] bool, the moving pixels of the training frames.
+    """
+    still = static_depth(scene).numpy()
+    cameras = scene.cameras
+    centers = torch.stack([camera.center for camera in cameras]).double().numpy()
+    viewmats = torch.stack([camera.viewmat for camera in cameras]).double().numpy()
+    Ks = torch.stack([camera.K for camera in cameras]).double().numpy()
+    prior = _prior_depth(scene, tracks, masks, still)
+    rays = viewing_rays(tracks.pixels, cameras)
+    guess = least_motion(rays, centers, tracks.visible, prior).double().numpy()
+    reach = np.nanmedian(np.where(tracks.visible, prior, np.nan), 1) * spacing / Ks[0, 0, 0]
+    numbers = segments(guess, tracks.visible, 2.2 * reach)
+    first_groups = [np.flatnonzero(numbers == number) for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST)]
+    pixels, visible = tracks.pixels.astype(float), tracks.visible.copy()
+    views, grays = (pixels, visible, viewmats, Ks), Flows.of(scene).gray
+    positions, placed = guess.copy(), centers + rays * prior[..., None]  # two guesses
+    bodies = _solved(first_groups, [positions, placed], *views)
+    _correct(bodies, positions, grays, masks, *views)
+    for _ in range(ROUNDS - 1):
+        found = regrouped(bodies, *views)
+        for body in found:
+            positions[np.ix_(body.members, body.frames)] = body.positions
+        bodies = _solved([body.members for body in found], [positions], *views)
+        bodies = merged(bodies, positions, 3 * spacing, *views)
+        _correct(bodies, positions, grays, masks, *views)
+    carried = np.zeros(len(tracks), bool)
+    bodies = [body.resized(_touching(body, pixels, masks, still, scene), centers[body.frames]) for body in bodies]
+    for body in bodies + limbs(first_groups, bodies, *views):
+        where = np.ix_(body.members, body.frames)
+        bends = body.error > RIGID
+        positions[where] = bent(body, pixels, visible, cameras) if bends else body.positions
+        carried[body.members] = True
+    held = np.isfinite(positions).all(-1)
+    visible &= held
+    kept = np.flatnonzero(carried | (visible.any(1) & ~_among(carried, pixels, visible, 2 * spacing)))
+    filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
+    return filled, torch.from_numpy(visible[kept]), kept
+
+
+def _correct(bodies: list[RigidBody], positions: np.ndarray, grays, masks, pixels, visible, viewmats, Ks) -> None:
+    """Write into ``positions``, ``pixels`` and ``visible`` what is known of the bodies' points: where they are, and
+    where they are seen when matched anew."""
+    for body in bodies:
+        where = np.ix_(body.members, body.frames)
+        pixels[where], visible[where] = rematched(body, grays, masks, pixels, visible, viewmats, Ks)
+        positions[where] = body.positions
+
+
+def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: float) -> np.ndarray:
+    """Which tracks [N] run within ``reach`` pixels of those ``carried`` by a body in most of their frames."""
+    near = np.zeros(visible.shape, bool)
+    for t in range(visible.shape[1]):
+        seen, bodies = np.flatnonzero(visible[:, t]), np.flatnonzero(visible[:, t] & carried)
+        if len(bodies):
+            gaps = np.linalg.norm(pixels[seen, t][:, None] - pixels[bodies, t][None], axis=-1)
+            near[seen, t] = gaps.min(1) < reach
+    return near.sum(1) > 0.5 * visible.sum(1)
+
+
+def _solved(groups: list[np.ndarray], guesses: list[np.ndarray], *views) -> list[RigidBody]:
+    """Those of the ``groups`` of tracks that are rigid bodies."""
+    solved = [rigid_body(group, guesses, *views) for group in groups if len(group) >= SMALLEST]
+    return [body for body in solved if body is not None and body.error < BENT]
+
+
+def _touching(body: RigidBody, pixels: np.ndarray, masks: np.ndarray, still: np.ndarray, scene: Scene) -> float:
+    """Factor on the distance of ``body``, between what its motion and the ground it stands on tell, by their errors."""
+    scale = contact_scale(body, pixels, masks, still, scene.cameras, scene.up)
+    if scale is None or not 0.5 < scale < 2:
+        return 1.0
+    trust = body.deviation**2 / (body.deviation**2 + CONTACT**2)
+    return float(scale**trust)
+
+
+def _prior_depth(scene: Scene, tracks: Tracks2D, masks: np.ndarray, still: np.ndarray) -> np.ndarray:
+    """Depth [N, T] of the tracks if every moving part stood on the ground below it and were round."""
+    prior = np.full(tracks.visible.shape, np.nan)
+    height, width = masks.shape[1:]
+    for t, camera in enumerate(scene.cameras):
+        upright = resting_depth(masks[t], still[t], camera, scene.up)
+        depth = rounded(masks[t], upright, float(camera.K[0, 0]))
+        seen = tracks.visible[:, t]
+        at = np.clip(tracks.pixels[seen, t].astype(int), 0, [width - 1, height - 1])
+        prior[seen, t] = np.maximum(depth[at[:, 1], at[:, 0]], 0.2 * np.median(still[t]))
+    return prior
+
+
+def _held(positions: Tensor, visible: Tensor) -> Tensor:
+    """Trajectories without gaps: where a point is hidden it stays where it was seen last or will be first."""
+    steps = torch.arange(visible.shape[1])
+    nearest = (steps[None, :, None] - steps[None, None, :]).abs() + 10_000 * ~visible[:, None, :]
+    source = nearest.argmin(-1)
+    return positions.gather(1, source[..., None].expand(-1, -1, 3))
