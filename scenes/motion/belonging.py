@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .rigid import RigidBody, rigid_body
+from .sightings import Sightings
 
 ERROR = 1.0  # pixels of median error up to which a body's motion explains a track
 BEYOND = 1.3  # times a body's own reach from its middle that its points may lie
@@ -15,19 +16,17 @@ KEPT = 0.75  # share of the tracks of each of two bodies that must fit the motio
 WORSE = 1.4  # times the error of two bodies that they may have as one
 
 
-def as_points(body: RigidBody, pixels: np.ndarray, visible: np.ndarray, viewmats: np.ndarray, Ks: np.ndarray):
+def as_points(body: RigidBody, views: Sightings) -> tuple[np.ndarray, np.ndarray]:
     """Each track as if it were a point of ``body``: where [N, 3] in the body, and the median error [N] in pixels.
 
     The points are triangulated in the frame of the body (least squares of the distances to their viewing rays). The
     error of those seen in too few of its frames, or far outside the body, is infinite.
-
-    Args:
-        pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
     """
     frames = body.frames
-    V, K = viewmats[frames], Ks[frames]
-    seen = visible[:, frames] & (visible[:, frames].sum(1) >= TOGETHER)[:, None]
-    spots = np.nan_to_num(pixels[:, frames]).astype(float)
+    V, K = views.viewmats[frames], views.Ks[frames]
+    seen = views.visible[:, frames]
+    seen = seen & (seen.sum(1) >= TOGETHER)[:, None]
+    spots = np.nan_to_num(views.pixels[:, frames])
     ray = np.einsum("fij,nfj->nfi", np.linalg.inv(K), np.concatenate([spots, np.ones_like(spots[..., :1])], -1))
     ray = np.einsum("fji,fkj,nfk->nfi", body.rotations, V[:, :3, :3], ray)
     ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
@@ -46,18 +45,18 @@ def as_points(body: RigidBody, pixels: np.ndarray, visible: np.ndarray, viewmats
     return points, error
 
 
-def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[RigidBody]:
+def regrouped(bodies: list[RigidBody], views: Sightings) -> list[RigidBody]:
     """The ``bodies`` with the tracks that their motions explain as members, each track in one of them.
 
     Bodies are asked in the order of what they explain and take it all; what is left to a body then may be too little
-    to be one. The other arguments are those of :func:`as_points`.
+    to be one.
     """
     if not bodies:
         return []
-    known = [as_points(body, pixels, visible, viewmats, Ks) for body in bodies]
+    known = [as_points(body, views) for body in bodies]
     good = np.stack([errors for _, errors in known]) < ERROR
-    sightings = visible.sum(1)
-    free, left, out = np.ones(len(visible), bool), list(range(len(bodies))), []
+    sightings = views.visible.sum(1)
+    free, left, out = np.ones(len(views.visible), bool), list(range(len(bodies))), []
     while left:
         best = max(left, key=lambda number: sightings[good[number] & free].sum())
         mine = np.flatnonzero(good[best] & free)
@@ -67,39 +66,38 @@ def regrouped(bodies: list[RigidBody], pixels, visible, viewmats, Ks) -> list[Ri
     return out
 
 
-def touching(a: RigidBody, b: RigidBody, pixels: np.ndarray, visible: np.ndarray, reach: float) -> bool:
+def touching(a: RigidBody, b: RigidBody, views: Sightings, reach: float) -> bool:
     """Whether points of two bodies are seen within ``reach`` pixels of each other in most frames that show both."""
     near = []
     for frame in np.intersect1d(a.frames, b.frames):
-        mine, theirs = (body.members[visible[body.members, frame]] for body in (a, b))
+        mine, theirs = (body.members[views.visible[body.members, frame]] for body in (a, b))
         if len(mine) and len(theirs):
-            gaps = np.linalg.norm(pixels[mine, frame][:, None] - pixels[theirs, frame][None], axis=-1)
+            gaps = np.linalg.norm(views.pixels[mine, frame][:, None] - views.pixels[theirs, frame][None], axis=-1)
             near.append(gaps.min() < reach)
     return len(near) >= TOGETHER and float(np.mean(near)) > 0.5
 
 
-def merged(bodies: list[RigidBody], guess, reach: float, pixels, visible, viewmats, Ks) -> list[RigidBody]:
+def merged(bodies: list[RigidBody], guess: np.ndarray, reach: float, views: Sightings) -> list[RigidBody]:
     """The ``bodies``, those made one that one motion explains nearly as well as their own.
 
     Args:
         guess: positions [N, T, 3] of all tracks in scene units.
         reach: pixels between neighbouring points of two bodies up to which they may be one.
-        The others are those of :func:`as_points`.
     """
     left, done = sorted(bodies, key=lambda body: -len(body.members)), []
     while left:
         body = left.pop(0)
         for other in list(left):
-            if not touching(body, other, pixels, visible, reach):
+            if not touching(body, other, views, reach):
                 continue
             # the other's points where its own motion and then, as far as that goes, this one's puts them
-            points, errors = as_points(body, pixels, visible, viewmats, Ks)
+            points, errors = as_points(body, views)
             known = other.members[np.isfinite(errors[other.members])]
             guessed = guess.copy()
             for part in (other, replace(body, members=known, points=points[known]), body):
                 guessed[np.ix_(part.members, part.frames)] = part.positions
             union = np.concatenate([body.members, other.members])
-            both = rigid_body(union, [guessed], pixels, visible, viewmats, Ks)
+            both = rigid_body(union, [guessed], views)
             if both is None or any(np.isin(part.members, both.members).mean() < KEPT for part in (body, other)):
                 continue
             if both.error < WORSE * max(body.error, other.error):

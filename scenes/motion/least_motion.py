@@ -30,17 +30,14 @@ def least_motion(
     centers: np.ndarray,
     visible: np.ndarray,
     prior: np.ndarray,
-    carrier: np.ndarray | None = None,
-    deviation: float = PRIOR,
+    deviation: float | np.ndarray = PRIOR,
 ) -> Tensor:
     """Positions [N, T, 3] on the ``rays`` [N, T, 3] from ``centers`` [T, 3]; NaN where not ``visible`` [N, T].
 
     Per track the z-depths d minimise sum |x(t+1) - x(t)|^2 T^2 + sum ((d - prior) / (deviation prior))^2, x = c + d r,
-    a linear least-squares problem. With ``carrier`` [N, T, 3], x is the place relative to that: the least motion of
-    something that is carried along.
+    a linear least-squares problem. ``deviation`` is a number or [N, 1].
     """
-    carrier = np.zeros((1, 1, 3)) if carrier is None else carrier
-    carrier = np.broadcast_to(carrier, rays.shape)
+    deviation = np.broadcast_to(deviation, (len(rays), 1))
     count, steps = visible.shape
     out = np.full((count, steps, 3), np.nan)
     for n in range(count):
@@ -53,11 +50,10 @@ def least_motion(
         row = np.arange(len(seen) - 1)
         system[row, :, row] = -direction[:-1] * rate
         system[row, :, row + 1] = direction[1:] * rate
-        start = origin - carrier[n, seen]
-        target = -(start[1:] - start[:-1]) * rate
-        anchor = np.diag(1 / (deviation * guess))
+        target = -(origin[1:] - origin[:-1]) * rate
+        anchor = np.diag(1 / (deviation[n] * guess))
         A = np.concatenate([system.reshape(-1, len(seen)), anchor])
-        b = np.concatenate([target.ravel(), np.full(len(seen), 1 / deviation)])
+        b = np.concatenate([target.ravel(), np.full(len(seen), 1 / deviation[n])])
         depth = np.linalg.solve(A.T @ A, A.T @ b)
         out[n, seen] = origin + np.clip(depth, 0.2 * guess, 5 * guess)[:, None] * direction
     return torch.from_numpy(out).float()

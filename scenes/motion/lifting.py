@@ -7,21 +7,19 @@ import torch
 from torch import Tensor
 
 from ..scene import Scene
-from .belonging import merged, regrouped
-from .bending import bent, limbs
+from .bending import bent
+from .bodies import SMALLEST, Pictures, find_bodies
 from .contact import contact_scale, resting_depth, rounded
 from .depth import static_depth
 from .flow import Flows
 from .follow import Tracks2D
-from .least_motion import least_motion, viewing_rays
-from .rigid import RigidBody, rigid_body
+from .least_motion import least_motion
+from .limbs import hanging
+from .rigid import RigidBody
 from .segments import segments
-from .templates import rematched
+from .sightings import Sightings
 
-SMALLEST = 6  # tracks of a thing
 RIGID = 0.2  # pixels of median reprojection error up to which a thing counts as rigid
-BENT = 1.5  # and up to which it moves as a body at all
-ROUNDS = 5  # of solving the bodies and regrouping the tracks
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 
 
@@ -37,50 +35,33 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     Args:
         masks: [T, H, W] bool, the moving pixels of the training frames.
     """
-    still = static_depth(scene).numpy()
-    cameras = scene.cameras
-    centers = torch.stack([camera.center for camera in cameras]).double().numpy()
-    viewmats = torch.stack([camera.viewmat for camera in cameras]).double().numpy()
-    Ks = torch.stack([camera.K for camera in cameras]).double().numpy()
+    still, cameras = static_depth(scene).numpy(), scene.cameras
+    views, pictures = Sightings.of(tracks, cameras), Pictures(Flows.of(scene).gray, masks)
     prior = _prior_depth(scene, tracks, masks, still)
-    rays = viewing_rays(tracks.pixels, cameras)
-    guess = least_motion(rays, centers, tracks.visible, prior).double().numpy()
-    reach = np.nanmedian(np.where(tracks.visible, prior, np.nan), 1) * spacing / Ks[0, 0, 0]
-    numbers = segments(guess, tracks.visible, 2.2 * reach)
-    first_groups = [np.flatnonzero(numbers == number) for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST)]
-    pixels, visible = tracks.pixels.astype(float), tracks.visible.copy()
-    views, grays = (pixels, visible, viewmats, Ks), Flows.of(scene).gray
-    positions, placed = guess.copy(), centers + rays * prior[..., None]  # two guesses
-    bodies = _solved(first_groups, [positions, placed], *views)
-    _correct(bodies, positions, grays, masks, *views)
-    for _ in range(ROUNDS - 1):
-        found = regrouped(bodies, *views)
-        for body in found:
-            positions[np.ix_(body.members, body.frames)] = body.positions
-        bodies = _solved([body.members for body in found], [positions], *views)
-        bodies = merged(bodies, positions, 3 * spacing, *views)
-        _correct(bodies, positions, grays, masks, *views)
+    rays, eyes = views.rays(), views.eyes
+    guess = least_motion(rays, eyes, tracks.visible, prior).double().numpy()
+    apart = np.nanmedian(np.where(tracks.visible, prior, np.nan), 1) * spacing / views.Ks[0, 0, 0]
+    numbers = segments(guess, tracks.visible, 2.2 * apart)
+    groups = [np.flatnonzero(numbers == number) for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST)]
+    positions = guess.copy()
+    bodies = find_bodies(groups, [positions, eyes + rays * prior[..., None]], views, pictures, 3 * spacing)
+    bodies = [body.resized(_touching(body, views.pixels, masks, still, scene), eyes[body.frames]) for body in bodies]
+    spread = 2.2 * float(np.median(apart))
     carried = np.zeros(len(tracks), bool)
-    bodies = [body.resized(_touching(body, pixels, masks, still, scene), centers[body.frames]) for body in bodies]
-    for body in bodies + limbs(first_groups, bodies, *views):
-        where = np.ix_(body.members, body.frames)
-        bends = body.error > RIGID
-        positions[where] = bent(body, pixels, visible, cameras) if bends else body.positions
-        carried[body.members] = True
+    for parent, loose in hanging(groups, bodies, views, spread):
+        where = np.ix_(parent.members, parent.frames)
+        bends = parent.error > RIGID
+        positions[where] = bent(parent, parent.members, views) if bends else parent.positions
+        carried[parent.members] = True
+        # where a body that they are no part of put them, they have not been seen
+        views.pixels[loose], views.visible[loose] = tracks.pixels[loose], tracks.visible[loose]
+        positions[np.ix_(loose, parent.frames)] = bent(parent, loose, views)
+        carried[loose] = True
     held = np.isfinite(positions).all(-1)
-    visible &= held
-    kept = np.flatnonzero(carried | (visible.any(1) & ~_among(carried, pixels, visible, 2 * spacing)))
+    visible = views.visible & held
+    kept = np.flatnonzero(carried | (visible.any(1) & ~_among(carried, views.pixels, visible, 2 * spacing)))
     filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
     return filled, torch.from_numpy(visible[kept]), kept
-
-
-def _correct(bodies: list[RigidBody], positions: np.ndarray, grays, masks, pixels, visible, viewmats, Ks) -> None:
-    """Write into ``positions``, ``pixels`` and ``visible`` what is known of the bodies' points: where they are, and
-    where they are seen when matched anew."""
-    for body in bodies:
-        where = np.ix_(body.members, body.frames)
-        pixels[where], visible[where] = rematched(body, grays, masks, pixels, visible, viewmats, Ks)
-        positions[where] = body.positions
 
 
 def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: float) -> np.ndarray:
@@ -92,12 +73,6 @@ def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: 
             gaps = np.linalg.norm(pixels[seen, t][:, None] - pixels[bodies, t][None], axis=-1)
             near[seen, t] = gaps.min(1) < reach
     return near.sum(1) > 0.5 * visible.sum(1)
-
-
-def _solved(groups: list[np.ndarray], guesses: list[np.ndarray], *views) -> list[RigidBody]:
-    """Those of the ``groups`` of tracks that are rigid bodies."""
-    solved = [rigid_body(group, guesses, *views) for group in groups if len(group) >= SMALLEST]
-    return [body for body in solved if body is not None and body.error < BENT]
 
 
 def _touching(body: RigidBody, pixels: np.ndarray, masks: np.ndarray, still: np.ndarray, scene: Scene) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .bundle import Body, Views, adjust
+from .sightings import Sightings
 
 LEAST = 4  # tracks needed to see how a body turns between two frames
 STRAY = 1.2  # pixels of median error from which on a track is not one of the body's
@@ -43,7 +44,7 @@ class RigidBody:
         return replace(self, points=scale * self.points, places=eyes + scale * (self.places - eyes))
 
 
-def rigid_body(members, guesses, pixels, visible, viewmats, Ks, steps: int = 20) -> RigidBody | None:
+def rigid_body(members: np.ndarray, guesses: list[np.ndarray], views: Sightings, steps: int = 20) -> RigidBody | None:
     """The rigid motion that explains the tracks ``members`` [K] of one segment best, or None.
 
     Poses are chained from guessed positions (Kabsch) and refined together with the shape and the distance
@@ -51,26 +52,25 @@ def rigid_body(members, guesses, pixels, visible, viewmats, Ks, steps: int = 20)
 
     Args:
         guesses: arrays [N, T, 3] of positions in scene units; NaN where not known.
-        pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
         steps: of the bundle adjustment at most.
     """
     best = None
     for guess in guesses:
-        chained = _chain(members, guess, visible)
+        chained = _chain(members, guess, views.visible)
         if chained is not None:
-            solution = _solved(*chained, pixels, visible, viewmats, Ks, steps)
+            solution = _solved(*chained, views, steps)
             # a chain over more frames explains more, so costs are compared per sighting
             if best is None or _per_sighting(solution) < _per_sighting(best):
                 best = solution
     return best[0] if best else None
 
 
-def _solved(members, frames, points, R, t, pixels, visible, viewmats, Ks, steps):
-    turns = viewmats[frames][:, :3, :3]
-    eyes = -np.einsum("fji,fj->fi", turns, viewmats[frames][:, :3, 3])
+def _solved(members, frames, points, R, t, sightings: Sightings, steps: int):
+    turns, eyes = sightings.viewmats[frames][:, :3, :3], sightings.eyes[frames]
     for attempt in range(2):
-        frame, point = np.nonzero(visible[members][:, frames].T)
-        views = Views(eyes, turns, Ks[frames], frame, point, pixels[members][point, frames[frame]].astype(float))
+        frame, point = np.nonzero(sightings.visible[members][:, frames].T)
+        spots = sightings.pixels[members][point, frames[frame]]
+        views = Views(eyes, turns, sightings.Ks[frames], frame, point, spots)
         if attempt == 0:
             center = points.mean(0)
             body = Body(points - center, R, R @ center + t - eyes)

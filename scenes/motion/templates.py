@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .rigid import RigidBody
+from .sightings import Sightings
 
 HALF = 4  # pixels of a patch to each side
 STEPS = 10
@@ -17,28 +18,27 @@ FARTHEST = 3.0  # pixels that a point may be away from where the body's motion p
 FACING = 0.15  # cosine between a surface and the line of sight up to which it is too slanted
 
 
-def rematched(body: RigidBody, grays, masks, pixels, visible, viewmats, Ks) -> tuple[np.ndarray, np.ndarray]:
+def rematched(body: RigidBody, grays, masks: np.ndarray, views: Sightings) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [K, F, 2] and visibility [K, F] of the members of ``body`` in its frames.
 
     A point is also found where its track had been lost, and lost where nothing like its patch is seen.
 
     Args:
         grays: T images [H, W]; masks: [T, H, W] moving pixels.
-        pixels: [N, T, 2]; visible: [N, T]; viewmats: [T, 4, 4]; Ks: [T, 3, 3].
     """
     frames, count = body.frames, len(body.members)
-    V, K = viewmats[frames], Ks[frames]
+    V, K = views.viewmats[frames], views.Ks[frames]
     height, width = masks.shape[1:]
     images = [np.asarray(grays[f], np.float32) for f in frames]
     normals = _normals(body)
-    sight = body.positions + np.einsum("fji,fj->fi", V[:, :3, :3], V[:, :3, 3])
+    sight = body.positions - views.eyes[frames]
     sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
     facing = -np.einsum("fij,kj,kfi->kf", body.rotations, normals, sight)
-    seen = visible[np.ix_(body.members, frames)]
+    seen = views.visible[np.ix_(body.members, frames)]
     toward = np.sign(np.where(seen, facing, 0).sum(1))
     normals, facing = normals * toward[:, None], facing * toward[:, None]
     best = np.where(seen, facing, -np.inf).argmax(1)
-    spots = pixels[np.ix_(body.members, frames)].astype(float)
+    spots = views.pixels[np.ix_(body.members, frames)]
     out, found = np.full((count, len(frames), 2), np.nan), np.zeros((count, len(frames)), bool)
     grid = np.stack(np.meshgrid(*[np.arange(-HALF, HALF + 1.0)] * 2), -1).reshape(-1, 2)
     templates, slopes = _templates(images, best, spots[np.arange(count), best], grid)

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from semaflow.scenes.motion.belonging import as_points, merged, regrouped
 from semaflow.scenes.motion.bundle import Body, Views, adjust
 from semaflow.scenes.motion.rigid import RigidBody, rigid_body
+from semaflow.scenes.motion.sightings import Sightings
 from semaflow.scenes.motion.templates import rematched
 
 FRAMES, WIDTH, HEIGHT = 40, 240, 135
@@ -95,38 +96,42 @@ def two_bodies(noise=0.1):
     return matrices, np.concatenate(pixels), np.concatenate(places), (first, second)
 
 
+def sightings(pixels, matrices):
+    return Sightings(pixels, np.ones(pixels.shape[:2], bool), matrices, np.tile(K, (FRAMES, 1, 1)))
+
+
 def as_body(members, pose, points):
     return RigidBody(np.asarray(members), np.arange(FRAMES), points, *pose, error=0.1, deviation=0.01)
 
 
 def test_tracks_find_the_body_whose_motion_explains_them():
     matrices, pixels, _, poses = two_bodies()
-    visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
+    views = sightings(pixels, matrices)
     halves = [as_body(np.arange(15) + 30 * k, poses[k], ball(30, seed=k)[:15]) for k in (0, 1)]
-    groups = sorted(sorted(body.members.tolist()) for body in regrouped(halves, pixels, visible, matrices, Ks))
+    groups = sorted(sorted(body.members.tolist()) for body in regrouped(halves, views))
     assert groups == [list(range(30)), list(range(30, 60))]
-    points, errors = as_points(halves[0], pixels, visible, matrices, Ks)
+    points, errors = as_points(halves[0], views)
     assert np.median(np.linalg.norm(points[:30] - ball(30, seed=0), axis=1)) < 0.02
     assert errors[:30].max() < 0.5 < errors[30:].min()
 
 
 def test_parts_of_one_body_are_merged_and_bodies_are_not():
     matrices, pixels, places, poses = two_bodies()
-    visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
+    views = sightings(pixels, matrices)
     parts = [
-        rigid_body(np.arange(first, first + 15), [places], pixels, visible, matrices, Ks) for first in (0, 15, 30, 45)
+        rigid_body(np.arange(first, first + 15), [places], views) for first in (0, 15, 30, 45)
     ]
-    whole = merged(parts, places, 1000.0, pixels, visible, matrices, Ks)
+    whole = merged(parts, places, 1000.0, views)
     assert sorted(sorted(body.members.tolist()) for body in whole) == [list(range(30)), list(range(30, 60))]
 
 
 def test_no_body_of_three_points_or_two_frames():
     matrices, pixels, places, _ = two_bodies()
-    visible, Ks = np.ones(pixels.shape[:2], bool), np.tile(K, (FRAMES, 1, 1))
-    assert rigid_body(np.arange(3), [places], pixels, visible, matrices, Ks) is None
-    visible[:, 2:] = False
-    assert rigid_body(np.arange(30), [places], pixels, visible, matrices, Ks) is None
-    assert regrouped([], pixels, visible, matrices, Ks) == []
+    views = sightings(pixels, matrices)
+    assert rigid_body(np.arange(3), [places], views) is None
+    views.visible[:, 2:] = False
+    assert rigid_body(np.arange(30), [places], views) is None
+    assert regrouped([], views) == []
 
 
 def test_patches_are_matched_to_one_picture_of_each_point():
@@ -147,16 +152,15 @@ def test_patches_are_matched_to_one_picture_of_each_point():
         warp = cv2.getPerspectiveTransform(card - 0.5, (at - 0.5).astype(np.float32))
         grays.append(cv2.warpPerspective(texture, warp, (WIDTH, HEIGHT), flags=cv2.INTER_AREA).clip(0, 255))
     drift = 1.5 * np.linspace(-1, 1, FRAMES)[:, None] * np.array([0.8, -0.6])
-    visible = np.ones(truth.shape[:2], bool)
     body = replace(as_body(range(36), (rotations, places), points), error=0.5)
     masks = np.ones((FRAMES, HEIGHT, WIDTH), bool)
-    found, known = rematched(body, grays, masks, truth + drift, visible, matrices, np.tile(K, (FRAMES, 1, 1)))
+    found, known = rematched(body, grays, masks, sightings(truth + drift, matrices))
     assert known.mean() > 0.9
     # what remains is where in the one picture the point was taken to be
     error = (found - truth)[known] - np.nanmean(found - truth, 1, keepdims=True).repeat(FRAMES, 1)[known]
     assert np.median(np.linalg.norm(error, axis=-1)) < 0.15
     masks[:, :, : WIDTH // 2] = False
-    half, _ = rematched(body, grays, masks, truth + drift, visible, matrices, np.tile(K, (FRAMES, 1, 1)))
+    half, _ = rematched(body, grays, masks, sightings(truth + drift, matrices))
     assert np.isnan(half[truth[..., 0] < WIDTH / 2 - 4]).all()
 
 

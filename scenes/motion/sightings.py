@@ -1,0 +1,59 @@
+"""2D tracks with the cameras that saw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..camera import Camera
+from .follow import Tracks2D
+
+
+@dataclass
+class Sightings:
+    """N tracks in T frames, in some frame of reference: the world, or a thing that moves in it.
+
+    Attributes:
+        pixels: [N, T, 2]; what is not ``visible`` does not matter.
+        visible: [N, T] bool.
+        viewmats: from the frame of reference to the cameras [T, 4, 4].
+        Ks: [T, 3, 3].
+    """
+
+    pixels: np.ndarray
+    visible: np.ndarray
+    viewmats: np.ndarray
+    Ks: np.ndarray
+
+    @classmethod
+    def of(cls, tracks: Tracks2D, cameras: list[Camera]) -> Sightings:
+        """A copy of ``tracks`` as ``cameras`` (T of them) see them in the world."""
+        viewmats = np.stack([camera.viewmat.double().numpy() for camera in cameras])
+        Ks = np.stack([camera.K.double().numpy() for camera in cameras])
+        return cls(tracks.pixels.astype(float), tracks.visible.copy(), viewmats, Ks)
+
+    @cached_property
+    def eyes(self) -> np.ndarray:
+        """Camera centres [T, 3]."""
+        return -np.einsum("tji,tj->ti", self.viewmats[:, :3, :3], self.viewmats[:, :3, 3])
+
+    def rays(self) -> np.ndarray:
+        """Directions of unit z-depth [N, T, 3] towards what was seen; those of what was not do not matter."""
+        spots = np.concatenate([np.nan_to_num(self.pixels), np.ones_like(self.pixels[..., :1])], -1)
+        local = np.einsum("tij,ntj->nti", np.linalg.inv(self.Ks), spots)
+        return np.einsum("tji,ntj->nti", self.viewmats[:, :3, :3], local)
+
+    def depth(self, points: np.ndarray) -> np.ndarray:
+        """Z-depth [K, T] of ``points`` [K, T, 3]."""
+        return np.einsum("ti,kti->kt", self.viewmats[:, 2, :3], points) + self.viewmats[:, 2, 3]
+
+    def riding(self, frames: np.ndarray, rotations: np.ndarray, places: np.ndarray) -> Sightings:
+        """The same seen by somebody who rides on a thing that has the poses ``rotations`` [F, 3, 3] and ``places``
+        [F, 3] in ``frames`` [F]: the cameras move about it. In other frames nothing is visible."""
+        viewmats, known = np.tile(np.eye(4), (len(self.viewmats), 1, 1)), np.zeros(len(self.viewmats), bool)
+        poses = np.tile(np.eye(4), (len(frames), 1, 1))
+        poses[:, :3, :3], poses[:, :3, 3] = rotations, places
+        viewmats[frames], known[frames] = self.viewmats[frames] @ poses, True
+        return Sightings(self.pixels, self.visible & known, viewmats, self.Ks)
