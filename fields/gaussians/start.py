@@ -49,7 +49,9 @@ def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
         return None
     canonical = int(lifted.visible.sum(0).argmax())
     chosen = farthest(lifted.positions.flatten(1), count)
-    return NodeScaffold.from_trajectories(lifted.positions[chosen], lifted.times, canonical)
+    return NodeScaffold.from_trajectories(
+        lifted.positions[chosen], lifted.times, canonical, bodies=lifted.bodies[chosen]
+    )
 
 
 def farthest(points: torch.Tensor, count: int) -> torch.Tensor:

@@ -46,23 +46,31 @@ class NodeScaffold(torch.nn.Module):
         )
 
     @classmethod
-    def from_trajectories(cls, trajectories: Tensor, times: Tensor, canonical: int, blend: int = 4) -> NodeScaffold:
+    def from_trajectories(cls, trajectories: Tensor, times: Tensor, canonical: int, blend: int = 4,
+                          bodies: Tensor | None = None) -> NodeScaffold:
         """Nodes that follow ``trajectories`` [M, T, 3] given at ``times`` [T]; frame ``canonical`` is at rest.
 
-        Neighbours are those that stay close and keep their distance; rotations are fitted to them (Kabsch).
+        Neighbours are those of the same of the ``bodies`` [M] (None: there is one) that stay close and keep their
+        distance; rotations are fitted to them (Kabsch). A node with too few of them is its own neighbour.
         """
         count = len(trajectories)
         blend = min(blend, count)
         gaps = (trajectories[:, None] - trajectories[None]).norm(dim=-1)
         # Being near at one time is not belonging together: a changing distance counts four times.
         apart = gaps.mean(-1) + 4.0 * (gaps - gaps.mean(-1, keepdim=True)).abs().mean(-1)
+        if bodies is not None:
+            apart = apart.masked_fill(bodies[:, None] != bodies, float("inf"))
         reach = min(max(blend, 8), count)
-        nearest = apart.topk(reach, largest=False).indices
+        nearest = apart.topk(reach, largest=False)
+        own = torch.arange(count).to(nearest.indices)[:, None]
+        nearest = torch.where(nearest.values.isfinite(), nearest.indices, own)
         local = trajectories[nearest] - trajectories[:, None]
         weights = torch.ones(count, len(times), reach).to(trajectories)
         rest = local[:, :, canonical][:, None].expand(-1, len(times), -1, -1)
         turned = align(rest, local.permute(0, 2, 1, 3), weights)
-        spacing = apart.topk(min(3, count), largest=False).values[:, -1].clamp_min(1e-4)
+        spacing = apart.topk(min(3, count), largest=False).values[:, -1]
+        typical = spacing[spacing.isfinite()]
+        spacing = torch.where(spacing.isfinite(), spacing, typical.median() if len(typical) else 1.0).clamp_min(1e-4)
         return cls(
             trajectories[:, canonical], times, trajectories, continuous(from_matrix(turned)), nearest[:, :blend],
             spacing,

@@ -23,8 +23,11 @@ RIGID = 0.2  # pixels of median reprojection error up to which a thing counts as
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 
 
-def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float) -> tuple[Tensor, Tensor, np.ndarray]:
-    """Positions [M, T, 3] and visibility [M, T] of 2D tracks ``spacing`` pixels apart in space, and which they are [M].
+def lift_tracks(
+    scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float
+) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+    """Positions [M, T, 3] and visibility [M, T] of 2D tracks ``spacing`` pixels apart in space, the number [M] of the
+    body that each goes with (-1: none), and which tracks they are [M].
 
     A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
     (:mod:`.rigid`), its points matched anew (:mod:`.templates`), and all tracks asked which body explains them
@@ -47,21 +50,21 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     bodies = find_bodies(groups, [positions, eyes + rays * prior[..., None]], views, pictures, 3 * spacing)
     bodies = [body.resized(_touching(body, views.pixels, masks, still, scene), eyes[body.frames]) for body in bodies]
     spread = 2.2 * float(np.median(apart))
-    carried = np.zeros(len(tracks), bool)
-    for parent, loose in hanging(groups, bodies, views, spread):
+    number = np.full(len(tracks), -1)
+    for which, (parent, loose) in enumerate(hanging(groups, bodies, views, spread)):
         where = np.ix_(parent.members, parent.frames)
         bends = parent.error > RIGID
         positions[where] = bent(parent, parent.members, views) if bends else parent.positions
-        carried[parent.members] = True
         # where a body that they are no part of put them, they have not been seen
         views.pixels[loose], views.visible[loose] = tracks.pixels[loose], tracks.visible[loose]
         positions[np.ix_(loose, parent.frames)] = bent(parent, loose, views)
-        carried[loose] = True
+        number[np.concatenate([parent.members, loose])] = which
     held = np.isfinite(positions).all(-1)
     visible = views.visible & held
+    carried = number >= 0
     kept = np.flatnonzero(carried | (visible.any(1) & ~_among(carried, views.pixels, visible, 2 * spacing)))
     filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
-    return filled, torch.from_numpy(visible[kept]), kept
+    return filled, torch.from_numpy(visible[kept]), torch.from_numpy(number[kept]), kept
 
 
 def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: float) -> np.ndarray:

@@ -27,12 +27,14 @@ class Scaffold:
         visible: [M, T] bool, where a point was followed in the video.
         times: [T] of the training frames.
         colors: [M, 3] in 0..1.
+        bodies: [M] which body each moves with; -1 for those that move by themselves.
     """
 
     positions: Tensor
     visible: Tensor
     times: Tensor
     colors: Tensor
+    bodies: Tensor
 
 
 def motion_scaffold(scene: Scene) -> Scaffold | None:
@@ -57,7 +59,7 @@ def _lifted(scene: Scene) -> Scaffold | None:
         return None
     # Many small systems: the threads of the linear algebra would only wait for one another.
     with threadpool_limits(1, user_api="blas"):
-        positions, visible, kept = lift_tracks(scene, tracks, masks, spacing)
+        positions, visible, bodies, kept = lift_tracks(scene, tracks, masks, spacing)
     frames = scene.split("train")
     colors = torch.stack(
         [
@@ -65,4 +67,4 @@ def _lifted(scene: Scene) -> Scaffold | None:
             for n in kept
         ]
     )
-    return Scaffold(positions, visible, torch.tensor(scene.times), colors)
+    return Scaffold(positions, visible, torch.tensor(scene.times), colors, bodies)
