@@ -121,13 +121,12 @@ def scene_record(scene: Scene) -> dict:
     }
 
 
-def apply_record(scene: Scene, record: dict) -> Scene:
-    """``scene`` with the frames, cameras, times and splits that ``record`` names.
+def apply_record(scene: Scene, record: dict, source: str | Path = "record") -> Scene:
+    """``scene`` with the frames, cameras, times and splits that ``record`` names; errors name its ``source``.
 
     Raises BadInput: a damaged record, one from a newer version, a frame that ``scene`` does not
     have or has in another size.
     """
-    source = f"{scene.source or scene.name}: record"
     head, rows = _checked(record, source)
     known = {frame.name: frame for frame in scene.frames}
     frames = []

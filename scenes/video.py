@@ -204,5 +204,7 @@ def _bytes(frame: Tensor | np.ndarray) -> np.ndarray:
 def _av():
     import av
 
-    av.logging.set_level(av.logging.PANIC)  # what goes wrong is said once, by our own errors
+    # No log at all, not merely a high level: errors would still be handed to Python, by decoder threads that then
+    # wait for the interpreter lock while it waits for them. What goes wrong is said once, by our own errors.
+    av.logging.set_level(None)
     return av

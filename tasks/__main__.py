@@ -19,11 +19,16 @@ VERBS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, and where to read more, instead of the whole usage."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser_for(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only ``verb``'s arguments are added, since each verb's module brings its own imports."""
-    parser = argparse.ArgumentParser(
-        prog="semaflow", description="From a monocular video to a dynamic 3D semantic field."
-    )
+    parser = Parser(prog="semaflow", description="From a monocular video to a dynamic 3D semantic field.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (module, help_line) in VERBS.items():
         sub = verbs.add_parser(
@@ -45,9 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         importlib.import_module(f".{VERBS[parsed.verb][0]}", __package__).run(parsed)
     except BadInput as error:
-        print(f"semaflow {parsed.verb}: {error}", file=sys.stderr)
+        print(f"semaflow {parsed.verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except OSError as error:  # a full disk, a folder without permission
+    except OSError as error:  # a folder that cannot be read, a path too long
         print(f"semaflow {parsed.verb}: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -76,7 +76,8 @@ def demo(folder: Path, world: str = "balls", preset: str = "fast", frames: int =
     write_json(folder / "metrics.json", figures)
     print_table(figures)
     for made in ("contact_sheet.png", "overlay.mp4", "trajectories.png", "metrics.json"):
-        console.print(f"  {folder / made}", highlight=False)
+        if (folder / made).exists():
+            console.print(f"  {folder / made}", highlight=False)
     return figures
 
 
@@ -87,6 +88,7 @@ def pictures(run, selection, folder: Path) -> None:
     from .masks import object_mask
     from .pictures import overlay, sheet, write_image
     from .view import trajectory_screenshot
+    from .view.backend import NoViewer
 
     frames, field = run.scene.split("train"), run.field
     views = run.scene.split("test") or frames
@@ -104,4 +106,7 @@ def pictures(run, selection, folder: Path) -> None:
         labels.append(f"t = {view.time:.2f}")
     heads = ["input video", "novel view", "features (PCA)", f"selected: {selection.name}"]
     write_image(folder / "contact_sheet.png", sheet(rows, heads, labels))
-    trajectory_screenshot(field, run.scene, [selection], folder / "trajectories.png")
+    try:
+        trajectory_screenshot(field, run.scene, [selection], folder / "trajectories.png")
+    except NoViewer as error:
+        console.print(f"the screenshot is left out: {error}", highlight=False, markup=False, soft_wrap=True)

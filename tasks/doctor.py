@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.metadata
 import platform
 
 import torch
 from rich.table import Table
 
+from .device import device
 from .progress import console
 
 PACKAGES = (
@@ -31,13 +33,19 @@ def run(arguments: argparse.Namespace) -> None:
             table.add_row(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             table.add_row(name, "[yellow]not installed (optional)[/yellow]")
-    table.add_row("CUDA", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used")
-    for name, check in {"threads": threads, "splatting kernels": kernels, "viewer": viewer}.items():
+    table.add_row("CUDA device", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
+    checks = {"fields live on": used, "threads": threads, "splatting kernels": kernels, "viewer": viewer}
+    for name, check in checks.items():
         try:
             table.add_row(name, check())
         except Exception as error:  # a doctor reports, whatever it finds
             table.add_row(name, f"[red]{type(error).__name__}: {' '.join(str(error).split())}[/red]")
     console.print(table)
+
+
+def used() -> str:
+    """Where a field would be learned and rendered now."""
+    return f"{device()} (SEMAFLOW_DEVICE)"
 
 
 def threads() -> str:
@@ -52,17 +60,17 @@ def kernels() -> str:
     from ..kernels import splat
 
     answers = []
-    for device in ["cpu"] + (["cuda"] if torch.cuda.is_available() else []):
-        means = torch.tensor([[0.0, 0.0, 2.0]], device=device, requires_grad=True)
-        one = torch.ones(1, 3, device=device)
-        quats = torch.tensor([[1.0, 0, 0, 0]], device=device)
-        K = torch.tensor([[[32.0, 0, 16], [0, 32, 16], [0, 0, 1]]], device=device)
+    for place in ["cpu"] + (["cuda"] if torch.cuda.is_available() else []):
+        means = torch.tensor([[0.0, 0.0, 2.0]], device=place, requires_grad=True)
+        one = torch.ones(1, 3, device=place)
+        quats = torch.tensor([[1.0, 0, 0, 0]], device=place)
+        K = torch.tensor([[[32.0, 0, 16], [0, 32, 16], [0, 0, 1]]], device=place)
         image, _, _ = splat.rasterization(
-            means, quats, 0.2 * one, one[:, 0], one, torch.eye(4, device=device)[None], K, 32, 32
+            means, quats, 0.2 * one, one[:, 0], one, torch.eye(4, device=place)[None], K, 32, 32
         )
         image.sum().backward()
         good = image[0, 16, 16].min() > 0.9 and bool(torch.isfinite(means.grad).all())
-        answers.append(f"{device}: {'compile and run' if good else 'WRONG RESULT'}")
+        answers.append(f"{place}: {'compile and run' if good else 'WRONG RESULT'}")
     return ", ".join(answers)
 
 
@@ -70,7 +78,13 @@ def viewer() -> str:
     """Start the viewer's best backend without opening a window."""
     import polyscope
 
+    from .view.backend import settle
+
     polyscope.set_allow_headless_backends(True)
     polyscope.set_verbosity(0)
-    polyscope.init()
+    polyscope.set_use_prefs_file(False)
+    try:
+        polyscope.init()
+    finally:
+        atexit.register(settle, polyscope)
     return "headless (EGL): screenshots only" if polyscope.is_headless() else "window"

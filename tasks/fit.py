@@ -15,7 +15,7 @@ from ..fields.gaussians.config import PRESETS, FitConfig, preset
 from ..fields.gaussians.field import GaussianField
 from ..fields.gaussians.trainer import Trainer, learned_bytes
 from ..scenes import BadInput, Scene, load
-from ..scenes.files import write_json
+from ..scenes.files import append_text, write_json
 from .device import device
 from .progress import bar, console
 from .run import Run
@@ -69,11 +69,20 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
 
     Raises BadInput: unusable input, an unknown setting, or a folder that holds a run already.
     """
+    from ..scenes.teachers import located, teacher
+
+    Run.vacant(output)
     config = preset(preset_name).replaced(**changes)
-    scene = load(source, format, **(options or {}))
-    where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options or {}}
-    made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config))
+    config = dataclasses.replace(config, teacher=located(config.teacher))
+    options = dict(options or {})
+    if options.get("cameras") is not None:
+        options["cameras"] = str(Path(options["cameras"]).resolve())
+    scene = load(source, format, **options)
+    if config.semantics != "none":
+        teacher(config.teacher)  # where it cannot be had, that is better said before the cameras are estimated
     scene = posed(scene)
+    where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options}
+    made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config))
     made.save_scene(scene)
     return learn(made, config)
 
@@ -84,6 +93,8 @@ def resume(output: str | Path) -> Run:
     if (made.folder / "field.safetensors").exists() and not (made.folder / "checkpoint.safetensors").exists():
         console.print(f"{made.folder}: already finished")
         return made
+    if not (made.folder / "scene.json").exists():
+        made.save_scene(posed(made.scene))
     return learn(made, FitConfig().replaced(**made.config["settings"]))
 
 
@@ -134,7 +145,7 @@ def train(trainer: Trainer, made: Run) -> None:
     """All remaining iterations, with a progress bar, a log and checkpoints; Ctrl-C saves before it leaves."""
     config, checkpoint = trainer.config, made.folder / "checkpoint.safetensors"
     recent = {}
-    with bar() as progress, open(made.folder / "log.jsonl", "a", encoding="utf-8") as log:
+    with bar() as progress:
         task = progress.add_task("training", total=config.iterations, completed=trainer.iteration, note="")
         try:
             while not trainer.finished:
@@ -145,9 +156,8 @@ def train(trainer: Trainer, made: Run) -> None:
                     note = f"loss {recent['loss']:.4f}  psnr {recent['psnr']:.2f} dB  {trainer.field.count} Gaussians"
                     progress.update(task, completed=trainer.iteration, note=f"{note}  {speed:.1f} it/s")
                     entry = {"iteration": trainer.iteration, **recent, "gaussians": trainer.field.count}
-                    log.write(json.dumps(entry | {"seconds": trainer.seconds}) + "\n")
+                    append_text(made.folder / "log.jsonl", json.dumps(entry | {"seconds": trainer.seconds}) + "\n")
                 if trainer.iteration % config.checkpoint_every == 0:
-                    log.flush()
                     trainer.save_checkpoint(checkpoint)
         except KeyboardInterrupt:
             trainer.save_checkpoint(checkpoint)

@@ -51,15 +51,21 @@ class Run:
     def create(cls, folder: str | Path, method: str, scene: dict, teacher: dict, settings: dict) -> Run:
         """A new run folder. ``scene`` says how to load the scene (path, format, options), ``teacher`` how to make
         the teacher (name, options). BadInput when the folder holds a run already."""
-        folder = Path(folder)
-        if (folder / "config.yaml").exists():
-            raise BadInput(f"{folder}: holds a run already; go on with --resume or choose another folder")
+        folder = cls.vacant(folder)
         config = {
             "format": FORMAT, "semaflow": importlib.metadata.version("semaflow"), "method": method, "scene": scene,
             "teacher": teacher, "settings": settings,
         }
         write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         return cls(folder, config)
+
+    @staticmethod
+    def vacant(folder: str | Path) -> Path:
+        """``folder`` if a run can be made there; BadInput when it holds one already."""
+        folder = Path(folder)
+        if (folder / "config.yaml").exists():
+            raise BadInput(f"{folder}: holds a run already; go on with --resume or choose another folder")
+        return folder
 
     @functools.cached_property
     def scene(self) -> Scene:
@@ -69,7 +75,7 @@ class Run:
         where = self.config["scene"]
         scene = load(where["path"], where.get("format"), **where.get("options", {}))
         record = self.folder / "scene.json"
-        return apply_record(scene, read_json(record)) if record.exists() else scene
+        return apply_record(scene, read_json(record), record) if record.exists() else scene
 
     def save_scene(self, scene: Scene) -> None:
         """Write ``scene.json``: cameras, times and splits as used, and remember ``scene``."""

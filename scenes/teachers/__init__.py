@@ -17,7 +17,7 @@ from .mobilesam import MobileSamTeacher
 from .sam import SamTeacher
 from .vit import VisionTransformerTeacher
 
-__all__ = ["HUB_KINDS", "TEACHERS", "FeatureMaps", "Teacher", "compress", "feature_maps", "teacher"]
+__all__ = ["HUB_KINDS", "TEACHERS", "FeatureMaps", "Teacher", "compress", "feature_maps", "located", "teacher"]
 
 TEACHERS: dict[str, Callable[..., Teacher]] = {
     "dinov2": VisionTransformerTeacher,
@@ -60,6 +60,16 @@ def teacher(name: str | Path = "dinov2", **options) -> Teacher:
         if "unexpected keyword" not in str(error) and "multiple values" not in str(error):
             raise
         raise BadInput(f"teacher {name}: {str(error).split('()')[-1].strip()}") from error
+
+
+def located(name: str | Path) -> str:
+    """``name`` with local files and folders by absolute paths, so that it means the same in every working folder."""
+    text = str(name)
+    if text in TEACHERS:
+        return text
+    if Path(text).exists():
+        return str(Path(text).resolve())
+    return "+".join(located(part) for part in text.split("+")) if "+" in text else text
 
 
 def _find(name: str | Path) -> tuple[Callable[..., Teacher], dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from types import ModuleType
@@ -18,24 +19,28 @@ NO_OFFSCREEN = (
 )
 
 
+class NoViewer(BadInput):
+    """polyscope cannot be started here."""
+
+
 def start(mode: str, width: int = 1280, height: int = 720) -> ModuleType:
     """The polyscope module, initialised for ``mode``: window, offscreen or mock.
 
     polyscope lives once in a process: whatever was shown before is removed, and a process that
-    draws offscreen cannot open a window any more. BadInput when there is no polyscope, display or
+    draws offscreen cannot open a window any more. NoViewer when there is no polyscope, display or
     EGL.
     """
     try:
         import polyscope
     except ImportError as error:
         reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
-        raise BadInput(f"needs polyscope{reason}: pip install semaflow[view]") from error
+        raise NoViewer(f"needs polyscope{reason}: pip install semaflow[view]") from error
     if not polyscope.is_initialized():
         if mode == "window" and not has_display():
-            raise BadInput(NO_WINDOW)
+            raise NoViewer(NO_WINDOW)
         _initialize(polyscope, mode)
     elif mode == "window" and polyscope.is_headless():
-        raise BadInput("this process draws offscreen already, a window needs a fresh one")
+        raise NoViewer("this process draws offscreen already, a window needs a fresh one")
     polyscope.remove_everything()
     polyscope.clear_user_callback()
     polyscope.set_window_size(width, height)
@@ -65,4 +70,11 @@ def _initialize(polyscope: ModuleType, mode: str) -> None:
         polyscope.init(backend)
     except RuntimeError as error:
         hint = NO_WINDOW if mode == "window" else NO_OFFSCREEN
-        raise BadInput(f"{hint} ({' '.join(str(error).split())})") from error
+        atexit.register(settle, polyscope)
+        raise NoViewer(f"{hint} ({' '.join(str(error).split())})") from error
+
+
+def settle(polyscope: ModuleType) -> None:
+    """Have something for polyscope to shut down at exit: it complains at length where nothing was ever started."""
+    if not polyscope.is_initialized():
+        polyscope.init("openGL_mock")

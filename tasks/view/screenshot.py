@@ -23,7 +23,7 @@ def trajectory_screenshot(
         time: what moment to show, with the trajectories up to it; None: the last.
         size: width and height in pixels.
 
-    Raises BadInput when there is no polyscope or EGL to draw with.
+    Raises NoViewer, a BadInput, when there is no polyscope or EGL to draw with.
     """
     ps = start("offscreen", *size)
     ps.set_SSAA_factor(2)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -50,6 +51,22 @@ def test_tensors_on_a_full_disk(tmp_path, monkeypatch):
         files.write_tensors(path, {"x": torch.zeros(3)})
     assert files.read_tensors(path)[0]["x"].tolist() == [1, 1, 1]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_are_added_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.jsonl"
+    files.append_text(path, "first ü\n")
+    files.append_text(path, "second\n")
+    before = path.read_bytes()
+    assert before.decode() == "first ü\nsecond\n"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, hard))  # the write is cut short, as by a full disk
+    try:
+        with pytest.raises(BadInput, match="a.jsonl: could not be written"):
+            files.append_text(path, "third\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
 
 
 def test_a_path_through_a_file(tmp_path):
