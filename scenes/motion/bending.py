@@ -9,7 +9,7 @@ from .least_motion import least_motion
 from .rigid import RigidBody
 from .sightings import Sightings
 
-POINT = 1.5  # pixels of error up to which a track is nearly a point of a body
+POINT = 2.5  # pixels of error up to which a track is nearly a point of a body
 BENDING = 0.03  # by how much such a point leaves the depth that it would have as one, in shares of it
 SWINGING = 0.1  # by how much others leave the depth of the body's middle
 

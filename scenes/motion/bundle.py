@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-NOISE = 0.3  # pixels, of a track in a frame
+NOISE = 0.3  # pixels, of a point in a frame, where it is not known
 JERK = 1.5e-4  # third difference of the path per frame, in shares of the thing's distance, that is nothing unusual
 TURN = 3e-3  # third difference of its rotation per frame, in radians
 SHAPE = 0.3  # by how much a point may be elsewhere than guessed, in shares of the body's radius
@@ -28,6 +28,7 @@ class Views:
         Ks: intrinsics [F, 3, 3].
         frame, point: which frame and which point each sighting is of, [S].
         pixels: where it is, [S, 2].
+        noise: of that, in pixels.
     """
 
     eyes: np.ndarray
@@ -36,6 +37,7 @@ class Views:
     frame: np.ndarray
     point: np.ndarray
     pixels: np.ndarray
+    noise: float = NOISE
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Solution:
 def adjust(body: Body, views: Views, steps: int = 60) -> Solution:
     """The body that explains the sightings best while it moves and turns smoothly.
 
-    Minimises sum log(1 + e^2) over e = |reprojection error| / NOISE (Cauchy) + sum 2 (sqrt(1 + e^2) - 1) over
+    Minimises sum log(1 + e^2) over e = |reprojection error| / noise (Cauchy) + sum 2 (sqrt(1 + e^2) - 1) over
     e = |D (unit eyes + offsets)| / (JERK distance) and e = |D rotations| / TURN (soft L1), D the third difference over
     the frames, by Levenberg-Marquardt with the points eliminated (Triggs et al., Bundle Adjustment - A Modern
     Synthesis, 1999, section 6). The path is weighed in units of the body, so that a smaller world is not a smoother
@@ -101,13 +103,13 @@ def adjust(body: Body, views: Views, steps: int = 60) -> Solution:
         gain, body, look, cost, damping = cost - now, tried, seen, now, max(damping / 10, 1e-9)
         if gain < 1e-5 * cost:
             break
-    errors = NOISE * np.linalg.norm(look.residual, axis=1)
+    errors = views.noise * np.linalg.norm(look.residual, axis=1)
     return Solution(body, cost, errors, prior.deviation(body, views))
 
 
 @dataclass(frozen=True)
 class _Look:
-    residual: np.ndarray  # [S, 2] in NOISE
+    residual: np.ndarray  # [S, 2] in shares of the noise
     arm: np.ndarray  # [S, 3] from the body's origin to the point, world axes
     local: np.ndarray  # [S, 3] in the camera
 
@@ -116,7 +118,7 @@ def _look(body: Body, views: Views) -> _Look:
     arm = np.einsum("sij,sj->si", body.rotations[views.frame], body.points[views.point])
     local = np.einsum("sij,sj->si", views.turns[views.frame], arm + body.offsets[views.frame])
     image = np.einsum("sij,sj->si", views.Ks[views.frame], local / np.maximum(local[:, 2:], 1e-3))
-    return _Look((image[:, :2] - views.pixels) / NOISE, arm, local)
+    return _Look((image[:, :2] - views.pixels) / views.noise, arm, local)
 
 
 def _cost(body: Body, look: _Look, views: Views, prior: _Prior) -> float:
@@ -239,7 +241,7 @@ def _derivatives(body: Body, look: _Look, views: Views) -> tuple[np.ndarray, np.
     fx, fy = views.Ks[views.frame, 0, 0], views.Ks[views.frame, 1, 1]
     image[:, 0, 0], image[:, 0, 2] = fx / z, -fx * x / z**2
     image[:, 1, 1], image[:, 1, 2] = fy / z, -fy * y / z**2
-    shift = image @ views.turns[views.frame] / NOISE
+    shift = image @ views.turns[views.frame] / views.noise
     turn = np.cross(look.arm[:, None], shift)
     return np.concatenate([turn, shift], -1), shift @ body.rotations[views.frame]
 

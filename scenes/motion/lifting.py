@@ -14,12 +14,11 @@ from .depth import static_depth
 from .flow import Flows
 from .follow import Tracks2D
 from .least_motion import least_motion
-from .limbs import hanging
+from .limbs import RIGID, attached, hanging
 from .rigid import RigidBody
 from .segments import segments
 from .sightings import Sightings
 
-RIGID = 0.2  # pixels of median reprojection error up to which a thing counts as rigid
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 
 
@@ -50,15 +49,18 @@ def lift_tracks(
     bodies = find_bodies(groups, [positions, eyes + rays * prior[..., None]], views, pictures, 3 * spacing)
     bodies = [body.resized(_touching(body, views.pixels, masks, still, scene), eyes[body.frames]) for body in bodies]
     spread = 2.2 * float(np.median(apart))
-    number = np.full(len(tracks), -1)
-    for which, (parent, loose) in enumerate(hanging(groups, bodies, views, spread)):
+    number, parents = np.full(len(tracks), -1), []
+    for parent, loose in hanging(groups, bodies, views, spread):
         where = np.ix_(parent.members, parent.frames)
         bends = parent.error > RIGID
         positions[where] = bent(parent, parent.members, views) if bends else parent.positions
         # where a body that they are no part of put them, they have not been seen
         views.pixels[loose], views.visible[loose] = tracks.pixels[loose], tracks.visible[loose]
         positions[np.ix_(loose, parent.frames)] = bent(parent, loose, views)
-        number[np.concatenate([parent.members, loose])] = which
+        # what hangs together is one thing, if of several bodies
+        held = [number[other.members[0]] for other in parents if attached(parent, other, 2 * spread)]
+        number[np.concatenate([parent.members, loose])] = held[0] if held else len(parents)
+        parents.append(parent)
     held = np.isfinite(positions).all(-1)
     visible = views.visible & held
     carried = number >= 0

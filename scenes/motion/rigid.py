@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .bundle import Body, Views, adjust
+from .bundle import NOISE, Body, Views, adjust
 from .sightings import Sightings
 
 LEAST = 4  # tracks needed to see how a body turns between two frames
+MEDIAN = 1.18  # of the length of a vector of two normal variates, in standard deviations
+NOISES = (0.05, 0.3)  # pixels that it may be
 STRAY = 1.2  # pixels of median error from which on a track is not one of the body's
 
 
@@ -54,40 +56,38 @@ def rigid_body(members: np.ndarray, guesses: list[np.ndarray], views: Sightings,
         guesses: arrays [N, T, 3] of positions in scene units; NaN where not known.
         steps: of the bundle adjustment at most.
     """
-    best = None
+    solutions = []
     for guess in guesses:
         chained = _chain(members, guess, views.visible)
         if chained is not None:
-            solution = _solved(*chained, views, steps)
-            # a chain over more frames explains more, so costs are compared per sighting
-            if best is None or _per_sighting(solution) < _per_sighting(best):
-                best = solution
-    return best[0] if best else None
+            solutions.append(_solved(*chained, views, steps))
+    return min(solutions, key=lambda solution: solution[1])[0] if solutions else None
 
 
-def _solved(members, frames, points, R, t, sightings: Sightings, steps: int):
-    turns, eyes = sightings.viewmats[frames][:, :3, :3], sightings.eyes[frames]
-    for attempt in range(2):
-        frame, point = np.nonzero(sightings.visible[members][:, frames].T)
-        spots = sightings.pixels[members][point, frames[frame]]
-        views = Views(eyes, turns, sightings.Ks[frames], frame, point, spots)
-        if attempt == 0:
-            center = points.mean(0)
-            body = Body(points - center, R, R @ center + t - eyes)
-        found = adjust(body, views, steps)
-        typical = np.array([np.median(found.errors[point == k]) for k in range(len(members))])
-        fits = typical < STRAY
-        if attempt or fits.all() or fits.sum() <= LEAST:
-            break
-        members, body = members[fits], replace(found.body, points=found.body.points[fits])
-    error = float(np.median(found.errors))
-    body = found.body
+def _solved(members, frames, points, R, t, sightings: Sightings, steps: int) -> tuple[RigidBody, float]:
+    """The body, and the cost of its first solution per sighting: a chain over more frames explains more."""
+    center, eyes = points.mean(0), sightings.eyes[frames]
+    first = adjust(
+        Body(points - center, R, R @ center + t - eyes), _views(members, frames, sightings, NOISE), steps
+    )
+    # How well the points are seen their errors tell; those that do not fit are left out.
+    point = np.nonzero(sightings.visible[members][:, frames].T)[1]
+    noise = float(np.clip(np.median(first.errors) / MEDIAN, *NOISES))
+    fits = np.array([np.median(first.errors[point == k]) for k in range(len(members))]) < STRAY
+    fits |= fits.sum() <= LEAST
+    members, body = members[fits], replace(first.body, points=first.body.points[fits])
+    found = adjust(body, _views(members, frames, sightings, noise), steps)
+    body, error = found.body, float(np.median(found.errors))
     points, places = body.points / body.unit, body.offsets / body.unit + eyes
-    return RigidBody(members, frames, points, body.rotations, places, error, found.deviation), found
+    solved = RigidBody(members, frames, points, body.rotations, places, error, found.deviation)
+    return solved, first.cost / len(first.errors)
 
 
-def _per_sighting(solved) -> float:
-    return solved[1].cost / len(solved[1].errors)
+def _views(members, frames, sightings: Sightings, noise: float) -> Views:
+    frame, point = np.nonzero(sightings.visible[members][:, frames].T)
+    spots = sightings.pixels[members][point, frames[frame]]
+    turns = sightings.viewmats[frames][:, :3, :3]
+    return Views(sightings.eyes[frames], turns, sightings.Ks[frames], frame, point, spots, noise)
 
 
 def _chain(members, guess, visible):

@@ -1,0 +1,69 @@
+"""Captures with known cameras from beginning to end: pictures, and masks by one click, on the frames held out.
+
+``SEMAFLOW_DATA`` names the folder that holds them and the teacher's weights.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from semaflow.tasks.evaluate import evaluate
+from semaflow.tasks.fit import fit
+from semaflow.tasks.select import select
+from semaflow.tasks.targets import targets
+
+from .table import Table
+
+# What each is fitted with beside its preset. Cameras that jump from frame to frame leave nothing to follow from one
+# picture to the next, so that the motion is a network's.
+CAPTURES = {
+    "panoptic_basketball_a": ("fast", {}),
+    "dnerf_mutant": ("fast", {"motion": "network", "warmup": "300", "iterations": "3000"}),
+    "nrnerf_hand": ("fast", {}),
+    "static_fox": ("fast", {}),
+    "static_gold_cape": ("fast", {}),
+}
+TEACHER = "mobilesam+classical"
+COLUMNS = ["capture", "frames", "held out", "PSNR", "SSIM", "LPIPS", "J", "PSNR train", "fit min", "Gaussians"]
+
+
+def run() -> list[Table]:
+    """One table, a row for each capture."""
+    data = os.environ.get("SEMAFLOW_DATA")
+    if not data:
+        raise SystemExit("captures: set SEMAFLOW_DATA to the folder that holds them and weights/")
+    table = Table(f"Captures with known cameras, teacher {TEACHER}", COLUMNS)
+    for name in CAPTURES:
+        with tempfile.TemporaryDirectory() as folder:
+            table.add(**measured(Path(data) / name, Path(folder) / "run"))
+        print(table.rows[-1], flush=True)
+    return [table]
+
+
+def measured(capture: Path, folder: Path) -> dict:
+    """The row of one capture, fitted into ``folder``."""
+    preset, changes = CAPTURES[capture.name]
+    start = time.perf_counter()
+    made = fit(capture, folder, preset, teacher=TEACHER, **changes)
+    minutes = (time.perf_counter() - start) / 60
+    objects = []
+    for target in targets(made.scene):
+        frames = made.scene.split("train")
+        first, pixel = target.click(frames)
+        objects.append(select(made, target.name, click=pixel, frame=frames.index(first)))
+    figures = evaluate(made.field, made.scene, objects)
+    row = {
+        "capture": capture.name, "frames": len(made.scene.train), "held out": len(made.scene.test),
+        "PSNR": figures["psnr"], "SSIM": figures["ssim"], "fit min": minutes, "Gaussians": figures["gaussians"],
+    }
+    if "lpips" in figures:
+        row["LPIPS"] = figures["lpips"]
+    if "train" in figures:
+        row["PSNR train"] = figures["train"]["psnr"]
+    masks = figures.get("masks", figures.get("masks_train"))
+    if masks and "objects" in masks:
+        row["J"] = masks["objects"]["iou"]
+    return row
