@@ -44,18 +44,19 @@ def clicked_gaussian(state: GaussianState, camera: Camera, pixel: tuple[float, f
 def patch_feature(
     field, state: GaussianState, camera: Camera, pixel: tuple[float, float], size: int = 5
 ) -> Tensor:
-    """Mean of the rendered feature map over ``size`` x ``size`` pixels around a pixel, [D].
+    """Mean feature of what ``size`` x ``size`` pixels around a pixel show, [D].
 
-    The mean is taken over what the field shows there: composited codes are divided by the
-    accumulated opacity before they are decoded.
+    Each Gaussian counts by the square of its accumulated weight T*alpha there: what is clicked fills
+    most of the window, while what shines through or reaches in from beside it adds up from many.
     """
     row, column = pixel_index(camera, pixel)
     window = crop(camera, column - size // 2, row - size // 2, size, size)
-    rendering = state.render(window, channels=("features",))
-    weight = rendering.alpha.sum()
-    if weight < 1e-3:
+    ones = torch.ones(window.height, window.width, 1).to(state.means)
+    weight = state.uplift(ones, window)[1]
+    if weight.sum() < 1e-3:
         raise BadInput(f"click: the field shows nothing at ({pixel[0]:g}, {pixel[1]:g})")
-    return field.decode(rendering.features.sum((0, 1)) / weight)
+    share = weight.square() / weight.square().sum()
+    return field.decode(share @ state.features)
 
 
 def crop(camera: Camera, left: int, top: int, width: int, height: int) -> Camera:

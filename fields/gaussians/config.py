@@ -71,7 +71,7 @@ class FitConfig:
     feature_dim: int = 32  # PCA code; 0 keeps the teacher's dimension
     feature_from: int = 3000
     feature_weight: float = 0.5
-    lift_sweeps: int = 8
+    lift_sweeps: int = 10
 
     def replaced(self, **changes) -> FitConfig:
         """A copy with settings changed; BadInput for an unknown name or a value of the wrong type."""

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from semaflow.scenes import BadInput
-from semaflow.tasks.likeness import Likeness, cosine, spherical_means
+from semaflow.tasks.likeness import Likeness, cosine
+from semaflow.tasks.prototypes import prototypes
 
 from tests.tasks.doubles import BLUE, FLOOR, RED, BallsField
 
@@ -78,8 +79,35 @@ def test_a_field_of_one_thing_is_selected_whole():
     assert (Likeness(features).contrast(torch.tensor([1.0, 0.0])) > 0).all()
 
 
-def test_prototypes_cover_every_thing():
+def test_a_query_from_between_two_parts_is_of_the_nearer_one():
+    table, kind, features = world()
+    mixed = torch.nn.functional.normalize(0.6 * table[0] + 0.4 * table[1], dim=0)
+    assert table[1] @ mixed > 0.8
+    chosen = Likeness(features).contrast(mixed, "part") > 0
+    assert (chosen == (kind == 0)).float().mean() > 0.98
+
+
+def test_whole_reaches_parts_that_are_unlike_the_one_asked_for():
+    axes = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(0)))[0]
+    middle = [0.85 * axes[0] + 0.53 * axes[k] for k in (1, 2, 3)]
+    ends = [0.6 * axes[0] + 0.8 * axes[k] for k in (4, 5)]
+    table = torch.nn.functional.normalize(torch.stack([*middle, *ends, *axes[6:12]]), dim=-1)
+    kind = torch.arange(11).repeat_interleave(100)
+    features = table[kind] + 0.02 * torch.randn(1100, 16, generator=torch.Generator().manual_seed(1))
+    assert table[3] @ table[4] < 0.4
+    assert torch.equal(Likeness(features).contrast(table[3], "whole") > 0, kind < 5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_prototypes_are_things_and_not_their_borders(seed):
+    table, _, features = world(seed)
+    share = torch.rand(200, 1, generator=torch.Generator().manual_seed(seed))
+    border = share * table[4] + (1 - share) * table[5]
+    found = prototypes(torch.cat([features, border]))
+    assert ((table @ found.T).amax(1) > 0.95).all()
+    assert ((table @ found.T).amax(0) > 0.9).all()
+
+
+def test_prototypes_leave_out_what_is_not_known():
     table, _, features = world()
-    unit = torch.nn.functional.normalize(features, dim=-1)
-    centers = spherical_means(unit, 12, torch.Generator().manual_seed(0))
-    assert ((table @ centers.T).amax(1) > 0.95).all()
+    assert torch.equal(prototypes(torch.cat([features, torch.zeros(50, 16)])).norm(dim=1) > 0.99, torch.ones(9).bool())

@@ -47,13 +47,13 @@ def test_click_selects_the_ball_and_nothing_else(run, field, pick, grain):
 
 
 @pytest.mark.parametrize("pixel", [(17.5, 25.5), (32.0, 20.9), (0.2, 47.9)])
-def test_patch_feature_is_the_mean_of_the_whole_pictures_features(field, run, pixel):
+def test_patch_feature_weighs_gaussians_by_the_square_of_what_they_show(field, run, pixel):
     frame = run.scene.frames[0]
     state = field.at(0.0)
-    whole = state.render(frame.camera, channels=("features",))
+    whole = state.render(frame.camera, channels=(), values=torch.eye(field.count)).values
     x, y = int(pixel[0]), int(pixel[1])
-    rows, columns = slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3)
-    expected = whole.features[rows, columns].sum((0, 1)) / whole.alpha[rows, columns].sum()
+    weight = whole[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].sum((0, 1)).square()
+    expected = weight @ field.features / weight.sum()
     found = patch_feature(field, state, frame.camera, pixel)
     # Not bit for bit: a Gaussian's outline is linearised at most a little outside the picture.
     assert torch.nn.functional.cosine_similarity(found, expected, dim=0) > 0.9999
