@@ -162,6 +162,8 @@ class GaussianField(Field):
             raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
         count = len(tensors["means"]) if "means" in tensors else 0
         tensors.setdefault("light", torch.zeros(count, 0))  # fields saved before there was any
+        if header.get("motion") == NodeScaffold.kind and "motion.centers" in tensors:
+            tensors.setdefault("motion.mobility", torch.ones(len(tensors["motion.centers"])))
         for name, shape in PER_GAUSSIAN.items():
             value = tensors.get(name)
             if value is None:

@@ -25,6 +25,16 @@ def build(field: GaussianField, config: FitConfig, poses: torch.nn.Parameter) ->
     return torch.optim.Adam(groups, eps=1e-15, fused=True)
 
 
+@torch.no_grad()
+def step(optimizer: torch.optim.Adam, motion: torch.nn.Module) -> None:
+    """One step, of which each node of a scaffold takes the share that is its mobility."""
+    nodes = [motion.positions, motion.rotations] if hasattr(motion, "mobility") else []
+    before = [values.clone() for values in nodes]
+    optimizer.step()
+    for values, old in zip(nodes, before, strict=True):
+        values.copy_(torch.lerp(old, values, motion.mobility[:, None, None]))
+
+
 def decayed(start: float, end: float, progress: float) -> float:
     """Exponential interpolation from ``start`` to ``end`` for ``progress`` clamped to 0..1."""
     progress = min(max(progress, 0.0), 1.0)

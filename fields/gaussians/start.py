@@ -10,6 +10,8 @@ from .config import FitConfig
 from .field import GaussianField
 from .initialize import anchor, from_points, random_points
 
+RIGID_MOBILITY = 0.05  # of nodes on rigid bodies: their motion is known better than pictures tell a node alone
+
 
 def start_field(scene: Scene, config: FitConfig) -> GaussianField:
     """Gaussians at the scene's points, or at points triangulated from its video, with the motion of ``config``.
@@ -49,8 +51,9 @@ def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
         return None
     canonical = int(lifted.visible.sum(0).argmax())
     chosen = farthest(lifted.positions.flatten(1), count)
+    mobility = torch.where(lifted.rigid[chosen], RIGID_MOBILITY, 1.0)
     return NodeScaffold.from_trajectories(
-        lifted.positions[chosen], lifted.times, canonical, bodies=lifted.bodies[chosen]
+        lifted.positions[chosen], lifted.times, canonical, things=lifted.things[chosen], mobility=mobility
     )
 
 

@@ -91,7 +91,7 @@ class Trainer:
         loss.backward()
         if self.iteration < config.densify_until:
             self.density.observe(meta)
-        self.optimizer.step()
+        adam.step(self.optimizer, field.motion)
         if self.density.due(self.iteration):
             self.density.adapt(self.iteration)
         every = config.opacity_reset_every

@@ -23,17 +23,19 @@ class NodeScaffold(torch.nn.Module):
         rotations: node rotations at the knots relative to canonical, quaternions [M, T, 4].
         neighbors: for each node the nodes that a Gaussian anchored there blends, itself first [M, K].
         radius: reach of a node's influence in scene units [M].
+        mobility: the share of a step of training that each node takes [M]; None: all of it.
     """
 
     kind = "scaffold"
 
     def __init__(self, centers: Tensor, knots: Tensor, positions: Tensor, rotations: Tensor, neighbors: Tensor,
-                 radius: Tensor):
+                 radius: Tensor, mobility: Tensor | None = None):
         super().__init__()
         self.register_buffer("centers", centers.float().clone())
         self.register_buffer("knots", knots.float())
         self.register_buffer("neighbors", neighbors.long())
         self.register_buffer("radius", radius.float())
+        self.register_buffer("mobility", torch.ones(len(centers)) if mobility is None else mobility.float())
         self.positions = torch.nn.Parameter(positions.float().clone())
         self.rotations = torch.nn.Parameter(rotations.float().clone())
 
@@ -47,10 +49,10 @@ class NodeScaffold(torch.nn.Module):
 
     @classmethod
     def from_trajectories(cls, trajectories: Tensor, times: Tensor, canonical: int, blend: int = 4,
-                          bodies: Tensor | None = None) -> NodeScaffold:
+                          things: Tensor | None = None, mobility: Tensor | None = None) -> NodeScaffold:
         """Nodes that follow ``trajectories`` [M, T, 3] given at ``times`` [T]; frame ``canonical`` is at rest.
 
-        Neighbours are those of the same of the ``bodies`` [M] (None: there is one) that stay close and keep their
+        Neighbours are those of the same of the ``things`` [M] (None: there is one) that stay close and keep their
         distance; rotations are fitted to them (Kabsch). A node with too few of them is its own neighbour.
         """
         count = len(trajectories)
@@ -58,8 +60,8 @@ class NodeScaffold(torch.nn.Module):
         gaps = (trajectories[:, None] - trajectories[None]).norm(dim=-1)
         # Being near at one time is not belonging together: a changing distance counts four times.
         apart = gaps.mean(-1) + 4.0 * (gaps - gaps.mean(-1, keepdim=True)).abs().mean(-1)
-        if bodies is not None:
-            apart = apart.masked_fill(bodies[:, None] != bodies, float("inf"))
+        if things is not None:
+            apart = apart.masked_fill(things[:, None] != things, float("inf"))
         reach = min(max(blend, 8), count)
         nearest = apart.topk(reach, largest=False)
         own = torch.arange(count).to(nearest.indices)[:, None]
@@ -73,7 +75,7 @@ class NodeScaffold(torch.nn.Module):
         spacing = torch.where(spacing.isfinite(), spacing, typical.median() if len(typical) else 1.0).clamp_min(1e-4)
         return cls(
             trajectories[:, canonical], times, trajectories, continuous(from_matrix(turned)), nearest[:, :blend],
-            spacing,
+            spacing, mobility,
         )
 
     def settings(self) -> dict:

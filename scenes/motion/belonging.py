@@ -10,6 +10,7 @@ from .rigid import RigidBody, rigid_body
 from .sightings import Sightings
 
 ERROR = 1.0  # pixels of median error up to which a body's motion explains a track
+BETTER = 0.5  # times that error from which on another body explains a track far better
 BEYOND = 1.3  # times a body's own reach from its middle that its points may lie
 TOGETHER = 6  # frames of a track that a body's motion must cover
 KEPT = 0.75  # share of the tracks of each of two bodies that must fit the motion of both as one
@@ -48,18 +49,20 @@ def as_points(body: RigidBody, views: Sightings) -> tuple[np.ndarray, np.ndarray
 def regrouped(bodies: list[RigidBody], views: Sightings) -> list[RigidBody]:
     """The ``bodies`` with the tracks that their motions explain as members, each track in one of them.
 
-    Bodies are asked in the order of what they explain and take it all; what is left to a body then may be too little
-    to be one.
+    Bodies are asked in the order of what they explain and take it all but what another explains far better; what is
+    left to a body then may be too little to be one.
     """
     if not bodies:
         return []
     known = [as_points(body, views) for body in bodies]
-    good = np.stack([errors for _, errors in known]) < ERROR
+    errors = np.stack([errors for _, errors in known])
+    good = errors < ERROR
     sightings = views.visible.sum(1)
     free, left, out = np.ones(len(views.visible), bool), list(range(len(bodies))), []
     while left:
         best = max(left, key=lambda number: sightings[good[number] & free].sum())
-        mine = np.flatnonzero(good[best] & free)
+        others = np.min([errors[other] for other in left if other != best], axis=0, initial=np.inf)
+        mine = np.flatnonzero(good[best] & free & (others > BETTER * errors[best]))
         out.append(replace(bodies[best], members=mine, points=known[best][0][mine]))
         free[mine] = False
         left.remove(best)

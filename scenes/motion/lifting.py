@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,11 +24,28 @@ from .sightings import Sightings
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 
 
-def lift_tracks(
-    scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float
-) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
-    """Positions [M, T, 3] and visibility [M, T] of 2D tracks ``spacing`` pixels apart in space, the number [M] of the
-    body that each goes with (-1: none), and which tracks they are [M].
+@dataclass
+class LiftedTracks:
+    """Trajectories of M points of moving things.
+
+    Attributes:
+        positions: [M, T, 3] in scene units, in every training frame: where a point is hidden, by the motion of those
+            around it.
+        visible: [M, T] bool, where a point was followed in the video.
+        times: [T] of the training frames.
+        things: [M] which thing each is part of; -1 where that is not known.
+        rigid: [M] bool, whether it is a point of a rigid body.
+    """
+
+    positions: Tensor
+    visible: Tensor
+    times: Tensor
+    things: Tensor
+    rigid: Tensor
+
+
+def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: float) -> LiftedTracks:
+    """2D tracks ``spacing`` pixels apart in space, as far as they can be lifted.
 
     A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
     (:mod:`.rigid`), its points matched anew (:mod:`.templates`), and all tracks asked which body explains them
@@ -49,24 +68,36 @@ def lift_tracks(
     bodies = find_bodies(groups, [positions, eyes + rays * prior[..., None]], views, pictures, 3 * spacing)
     bodies = [body.resized(_touching(body, views.pixels, masks, still, scene), eyes[body.frames]) for body in bodies]
     spread = 2.2 * float(np.median(apart))
-    number, parents = np.full(len(tracks), -1), []
+    things, rigid, parents = np.full(len(tracks), -1), np.zeros(len(tracks), bool), []
+    # what is no part of a body is not seen where one had put it
+    mine = np.zeros(len(tracks), bool)
+    for body in bodies:
+        mine[body.members] = True
+    _restore(~mine, views, tracks)
     for parent, loose in hanging(groups, bodies, views, spread):
         where = np.ix_(parent.members, parent.frames)
-        bends = parent.error > RIGID
-        positions[where] = bent(parent, parent.members, views) if bends else parent.positions
-        # where a body that they are no part of put them, they have not been seen
-        views.pixels[loose], views.visible[loose] = tracks.pixels[loose], tracks.visible[loose]
+        rigid[parent.members] = parent.error <= RIGID
+        positions[where] = parent.positions if parent.error <= RIGID else bent(parent, parent.members, views)
+        _restore(loose, views, tracks)
         positions[np.ix_(loose, parent.frames)] = bent(parent, loose, views)
         # what hangs together is one thing, if of several bodies
-        held = [number[other.members[0]] for other in parents if attached(parent, other, 2 * spread)]
-        number[np.concatenate([parent.members, loose])] = held[0] if held else len(parents)
+        whole = [things[other.members[0]] for other in parents if attached(parent, other, 2 * spread)]
+        things[np.concatenate([parent.members, loose])] = whole[0] if whole else len(parents)
         parents.append(parent)
+    free = things < 0
+    _restore(free, views, tracks)
+    positions[free] = guess[free]
     held = np.isfinite(positions).all(-1)
     visible = views.visible & held
-    carried = number >= 0
-    kept = np.flatnonzero(carried | (visible.any(1) & ~_among(carried, views.pixels, visible, 2 * spacing)))
+    kept = np.flatnonzero(~free | (visible.any(1) & ~_among(~free, views.pixels, visible, 2 * spacing)))
     filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
-    return filled, torch.from_numpy(visible[kept]), torch.from_numpy(number[kept]), kept
+    visible, things, rigid = (torch.from_numpy(values[kept]) for values in (visible, things, rigid))
+    return LiftedTracks(filled, visible, torch.tensor(scene.times), things, rigid)
+
+
+def _restore(which: np.ndarray, views: Sightings, tracks: Tracks2D) -> None:
+    """Take back what was found out of where ``which`` of the tracks are seen."""
+    views.pixels[which], views.visible[which] = tracks.pixels[which], tracks.visible[which]
 
 
 def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: float) -> np.ndarray:

@@ -11,6 +11,8 @@ from .rigid import RigidBody
 from .sightings import Sightings
 
 MOSTLY = 0.6  # share of a group's tracks from which on bodies explain it, and the rest are errors
+AROUND = 5  # tracks around one
+COHERENT = 0.6  # share of them, on average, that are of the same body
 ATTACHED = 0.8  # share of the frames in which a limb must be near the body
 RIGID = 0.2  # pixels of median reprojection error up to which a thing counts as rigid
 LOOSE = 2.5  # times a body's error from which on a track is not a point of it
@@ -19,24 +21,29 @@ LOOSE = 2.5  # times a body's error from which on a track is not a point of it
 def hanging(
     groups: list[np.ndarray], bodies: list[RigidBody], views: Sightings, spread: float
 ) -> list[tuple[RigidBody, np.ndarray]]:
-    """The ``bodies`` that stand for themselves, each with the tracks that may be limbs of it.
+    """Those of the ``bodies`` that are some, each with the tracks that may be limbs of it.
 
-    Those are the tracks of what is attached to it and not rigid, as two legs taken for one are; of the ``groups`` that
-    it explains more of than others do, but only in part; and, where it is rigid, its own that it does not explain well.
+    A body is a region of the pictures. What is scattered among the points of others is none, as hand and knee that
+    happen to swing alike: its tracks are limbs of what it is attached to. So are tracks of the ``groups`` that a body
+    explains more of than others do, but only in part; and, where it is rigid, its own that it does not explain well.
 
     Args:
         spread: distance in scene units of neighbouring points.
     """
-    left, out = sorted(bodies, key=lambda body: -views.visible[body.members].sum()), []
-    while left:
-        parent = left.pop(0)
-        limbs = [body for body in left if body.error > RIGID and attached(body, parent, 2 * spread)]
-        left = [body for body in left if not any(body is limb for limb in limbs)]
+    known = np.unique(np.concatenate([*groups, *(body.members for body in bodies)])) if bodies else np.zeros(0, int)
+    whole = [coherence(body, known, views) > COHERENT for body in bodies]
+    scattered = [body for body, is_whole in zip(bodies, whole, strict=True) if not is_whole]
+    out = []
+    for parent in [body for body, is_whole in zip(bodies, whole, strict=True) if is_whole]:
+        limbs = [body for body in scattered if attached(body, parent, 2 * spread)]
+        scattered = [body for body in scattered if not any(body is limb for limb in limbs)]
         error = as_points(parent, views)[1][parent.members]
         fits = (error < max(LOOSE * np.median(error), 0.3)) | (parent.error > RIGID)
         own = replace(parent, members=parent.members[fits], points=parent.points[fits])
         out.append((own, [*(limb.members for limb in limbs), parent.members[~fits]]))
-    taken = np.concatenate([body.members for body in bodies]) if bodies else np.zeros(0, int)
+    if not out:
+        return []
+    taken = np.concatenate([np.concatenate([body.members, *loose]) for body, loose in out])
     for group in groups:
         share = np.isin(group, taken).mean()
         if 0 < share < MOSTLY:
@@ -44,6 +51,21 @@ def hanging(
             most[1].append(np.setdiff1d(group, taken))
             taken = np.concatenate([taken, group])
     return [(body, np.unique(np.concatenate(loose)).astype(int)) for body, loose in out]
+
+
+def coherence(body: RigidBody, tracks: np.ndarray, views: Sightings) -> float:
+    """How many of the nearest of ``tracks`` [K] in the picture are of the body too, 0..1, on average over its own."""
+    shares, mine = [], np.isin(tracks, body.members)
+    for frame in body.frames:
+        seen = views.visible[tracks, frame]
+        own = seen & mine
+        if not own.any() or seen.sum() <= AROUND:
+            continue
+        gaps = np.linalg.norm(
+            views.pixels[tracks[own], frame][:, None] - views.pixels[tracks[seen], frame][None], axis=-1
+        )
+        shares.append(mine[seen][np.argsort(gaps, 1)[:, 1 : 1 + AROUND]].mean(1))
+    return float(np.concatenate(shares).mean()) if shares else 1.0
 
 
 def attached(limb: RigidBody, body: RigidBody, reach: float) -> bool:
