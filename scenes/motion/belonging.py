@@ -10,7 +10,7 @@ from .rigid import RigidBody, rigid_body
 from .sightings import Sightings
 
 ERROR = 1.0  # pixels of median error up to which a body's motion explains a track
-BETTER = 0.5  # times that error from which on another body explains a track far better
+BETTER = 0.25  # times that error from which on another body explains a track far better
 BEYOND = 1.3  # times a body's own reach from its middle that its points may lie
 TOGETHER = 6  # frames of a track that a body's motion must cover
 KEPT = 0.75  # share of the tracks of each of two bodies that must fit the motion of both as one

@@ -1,6 +1,7 @@
 """Motions: identity at the start, exact for rigid motion, gradients, rotations."""
 
 import torch
+from semaflow.fields.gaussians import optimizer as adam
 from semaflow.fields.motion import DeformationNetwork, NodeScaffold
 from semaflow.fields.motion.network import encode
 from semaflow.fields.motion.rotations import (
@@ -122,6 +123,29 @@ def test_bodies_that_meet_do_not_blend():
     motion = NodeScaffold.from_trajectories(torch.cat([here, passing]), times, canonical=4)
     body = torch.arange(60) >= 30
     assert (body[motion.neighbors] == body[:, None]).float().mean() > 0.98
+
+
+def test_nodes_of_one_thing_take_no_neighbours_of_another():
+    times = torch.linspace(0, 1, 5)
+    beside = cloud(40)[:, None] + times[:, None] * torch.tensor([1.0, 0, 0])
+    things = torch.tensor([0, 1] * 19 + [2, 3])
+    motion = NodeScaffold.from_trajectories(beside, times, canonical=0, things=things)
+    assert (things[motion.neighbors] == things[:, None]).all()
+    assert (motion.neighbors[-1] == 39).all() and torch.isfinite(motion.radius).all()
+    carried, _ = motion.carry(beside[:, 0], torch.tensor([[1.0, 0, 0, 0]]).expand(40, 4), torch.arange(40), 1.0)
+    assert torch.allclose(carried, beside[:, -1], atol=1e-5)  # alone, too, it goes where it goes
+
+
+def test_nodes_take_their_share_of_a_training_step():
+    times = torch.linspace(0, 1, 5)
+    still = cloud(10)[:, None].repeat(1, 5, 1)
+    share = torch.tensor([0.0, 0.1] * 5)
+    motion = NodeScaffold.from_trajectories(still, times, canonical=0, mobility=share)
+    optimizer = torch.optim.Adam(motion.parameters(), lr=0.01)
+    (motion.positions.sum() + motion.rotations.sum()).backward()
+    adam.step(optimizer, motion)
+    assert torch.allclose(motion.positions - still, -0.01 * share[:, None, None].expand(10, 5, 3), atol=1e-6)
+    assert torch.allclose(motion.rotations[0, :, 1:], torch.zeros(5, 3), atol=1e-6)
 
 
 def test_rotations_agree_with_each_other():

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from semaflow.scenes.motion.belonging import as_points, merged, regrouped
+from semaflow.scenes.motion.bending import bent
 from semaflow.scenes.motion.bundle import Body, Views, adjust
+from semaflow.scenes.motion.limbs import coherence, hanging
 from semaflow.scenes.motion.rigid import RigidBody, rigid_body
 from semaflow.scenes.motion.sightings import Sightings
 from semaflow.scenes.motion.templates import rematched
@@ -42,6 +44,12 @@ def seen(points, rotations, places, matrices, noise=0.0, seed=0):
     local = np.einsum("fij,nfj->nfi", matrices[:, :3, :3], world) + matrices[:, :3, 3]
     image = local / local[..., 2:] @ K.T
     return image[..., :2] + noise * np.random.default_rng(seed).normal(size=(*local.shape[:2], 2)), world
+
+
+def projected(world, matrices):
+    """Pixels [N, T, 2] of world points [N, T, 3]."""
+    local = np.einsum("fij,nfj->nfi", matrices[:, :3, :3], world) + matrices[:, :3, 3]
+    return (local / local[..., 2:] @ K.T)[..., :2]
 
 
 def ball(count, radius=0.4, seed=1):
@@ -113,6 +121,56 @@ def test_tracks_find_the_body_whose_motion_explains_them():
     points, errors = as_points(halves[0], views)
     assert np.median(np.linalg.norm(points[:30] - ball(30, seed=0), axis=1)) < 0.02
     assert errors[:30].max() < 0.5 < errors[30:].min()
+
+
+def test_what_another_body_explains_far_better_is_its_own():
+    """Two bodies that move nearly alike, one much larger: each keeps its points though one would do for all."""
+    matrices, _ = walk()
+    shared = path((-0.5, 0.1, 3.6), (0.2, 0.1, 4.0), (0.3, 1.2, 0.2))
+    beside = (shared[0], shared[1] + 0.012 * np.sin(np.linspace(0, 6, FRAMES))[:, None])
+    poses, counts = (shared, beside), (40, 12)
+    pixels = np.concatenate(
+        [seen(ball(n, seed=k), *pose, matrices, 0.05, k)[0] for k, (n, pose) in enumerate(zip(counts, poses))]
+    )
+    views = sightings(pixels, matrices)
+    bodies = [as_body(range(40), poses[0], ball(40, seed=0)), as_body(range(40, 52), poses[1], ball(12, seed=1))]
+    assert (as_points(bodies[0], views)[1] < 1.0).all()
+    found = sorted(sorted(body.members.tolist()) for body in regrouped(bodies, views))
+    assert found == [list(range(40)), list(range(40, 52))]
+
+
+def test_what_is_scattered_among_others_is_no_body_but_their_limbs():
+    matrices, _ = walk()
+    pose = path((-0.5, 0.1, 3.6), (0.2, 0.1, 4.0), (0.3, 0.4, 0.2))
+    points = ball(60, seed=2)
+    views = sightings(seen(points, *pose, matrices)[0], matrices)
+    every = np.arange(60)
+    large, scattered = (as_body(members, pose, points[members]) for members in (every[every % 4 > 0], every[::4]))
+    assert coherence(large, every, views) > 0.6 > coherence(scattered, every, views)
+    ((body, loose),) = hanging([], [scattered, large], views, 0.1)
+    assert sorted(body.members) == sorted(large.members) and sorted(loose) == sorted(scattered.members)
+    side = points[:, 0] > 0.1
+    halves = [as_body(every[part], pose, points[part]) for part in (side, ~side)]
+    assert [len(loose) for _, loose in hanging([], halves, views, 0.1)] == [0, 0]
+    assert hanging([], [], views, 0.1) == []
+
+
+def test_a_swinging_limb_keeps_near_its_body():
+    """An arm on a body that goes by: seen where it swings, and hidden in the middle of the video."""
+    matrices, _ = walk()
+    rotations, places = path((-0.5, 0.1, 3.6), (0.3, 0.1, 4.0), (0.0, 0.6, 0.0))
+    body = as_body(range(30), (rotations, places), ball(30, seed=0))
+    arm = np.stack([np.zeros(4), np.linspace(0.4, 0.7, 4), np.zeros(4)], -1)
+    swing = Rotation.from_euler("z", 20 * np.sin(np.linspace(0, 6, FRAMES))[:, None], degrees=True).as_matrix()
+    local = np.einsum("fij,kj->kfi", swing.reshape(-1, 3, 3), arm)
+    truth = np.einsum("fij,kfj->kfi", rotations, local) + places
+    pixels = np.concatenate([seen(ball(30, seed=0), rotations, places, matrices)[0], projected(truth, matrices)])
+    views = sightings(pixels, matrices)
+    views.visible[30:, 18:22] = False
+    found = bent(body, np.arange(30, 34), views)
+    error = np.linalg.norm(found - truth, axis=-1)
+    assert np.median(error) < 0.08 and error.max() < 0.2  # at rest on the body it would be 0.13 off
+    assert np.isfinite(bent(body, np.arange(0), views)).all()
 
 
 def test_parts_of_one_body_are_merged_and_bodies_are_not():
