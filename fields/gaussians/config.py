@@ -43,9 +43,11 @@ class FitConfig:
     # learning rates
     position_rate: float = 1.6e-4
     position_rate_end: float = 1.6e-6
-    position_scale: float = 0.0  # multiplies both; 0: the scene's extent
+    position_scale: float = 0.0  # multiplies these and the nodes'; 0: the scene's extent
     position_until: int = 30_000
-    motion_rate: float = 8e-4
+    node_rate: float = 6e-4  # of where a scaffold's nodes are
+    node_rate_end: float = 3e-5
+    motion_rate: float = 8e-4  # of a network, or of how the nodes turn
     motion_rate_end: float = 1.6e-6
     color_rate: float = 2.5e-3
     opacity_rate: float = 0.05

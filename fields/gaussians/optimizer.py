@@ -11,16 +11,18 @@ from .field import LEARNED, GaussianField
 
 
 def build(field: GaussianField, config: FitConfig, poses: torch.nn.Parameter) -> torch.optim.Adam:
-    """One Adam with a named group per parameter kind; the means' rate is set by :func:`schedule`."""
+    """One Adam with a named group per parameter kind; rates that follow a schedule are set by :func:`schedule`."""
     rates = {
         "means": 0.0, "log_scales": config.scale_rate, "quats": config.rotation_rate,
         "opacity_logits": config.opacity_rate, "sh_dc": config.color_rate, "sh_rest": config.color_rate / 20,
         "features": config.feature_rate, "light": config.light_rate,
     }
     groups = [{"name": name, "params": [getattr(field, name)], "lr": rates[name]} for name in LEARNED]
-    motion = list(field.motion.parameters())
-    if motion:
-        groups.append({"name": "motion", "params": motion, "lr": config.motion_rate})
+    for name, parameter in field.motion.named_parameters():
+        kind = "nodes" if name == "positions" else "motion"
+        if groups[-1]["name"] != kind:
+            groups.append({"name": kind, "params": [], "lr": 0.0})
+        groups[-1]["params"].append(parameter)
     groups.append({"name": "poses", "params": [poses], "lr": config.pose_rate})
     return torch.optim.Adam(groups, eps=1e-15, fused=True)
 
@@ -42,7 +44,7 @@ def decayed(start: float, end: float, progress: float) -> float:
 
 
 def schedule(optimizer: torch.optim.Adam, config: FitConfig, iteration: int, scale: float) -> None:
-    """Set the learning rates of ``iteration``; ``scale`` multiplies the positions' rate."""
+    """Set the learning rates of ``iteration``; ``scale`` multiplies those of positions."""
     for group in optimizer.param_groups:
         if group["name"] == "means":
             progress = iteration / config.position_until
@@ -50,6 +52,9 @@ def schedule(optimizer: torch.optim.Adam, config: FitConfig, iteration: int, sca
         elif group["name"] == "motion":
             progress = iteration / config.iterations
             group["lr"] = decayed(config.motion_rate, config.motion_rate_end, progress)
+        elif group["name"] == "nodes":
+            progress = iteration / config.iterations
+            group["lr"] = scale * decayed(config.node_rate, config.node_rate_end, progress)
         elif group["name"] == "poses" and config.pose_rate:
             group["lr"] = decayed(config.pose_rate, config.pose_rate / 100, iteration / config.iterations)
 

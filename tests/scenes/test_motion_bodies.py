@@ -128,10 +128,8 @@ def test_what_another_body_explains_far_better_is_its_own():
     matrices, _ = walk()
     shared = path((-0.5, 0.1, 3.6), (0.2, 0.1, 4.0), (0.3, 1.2, 0.2))
     beside = (shared[0], shared[1] + 0.012 * np.sin(np.linspace(0, 6, FRAMES))[:, None])
-    poses, counts = (shared, beside), (40, 12)
-    pixels = np.concatenate(
-        [seen(ball(n, seed=k), *pose, matrices, 0.05, k)[0] for k, (n, pose) in enumerate(zip(counts, poses))]
-    )
+    poses, sizes = (shared, beside), (40, 12)
+    pixels = np.concatenate([seen(ball(sizes[k], seed=k), *poses[k], matrices, 0.05, k)[0] for k in (0, 1)])
     views = sightings(pixels, matrices)
     bodies = [as_body(range(40), poses[0], ball(40, seed=0)), as_body(range(40, 52), poses[1], ball(12, seed=1))]
     assert (as_points(bodies[0], views)[1] < 1.0).all()
