@@ -50,8 +50,8 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
     (:mod:`.rigid`), its points matched anew (:mod:`.templates`), and all tracks asked which body explains them
     (:mod:`.belonging`), in turn. How far away a body is, its smooth motion tells, and the ground it stands on
-    (:mod:`.contact`); what bends or swings keeps to the body it hangs on (:mod:`.bending`). Tracks of things too small
-    to tell keep the guess; tracks that run among those of a body and belong to none are left out.
+    (:mod:`.contact`); what swings (:mod:`.limbs`) or bends (:mod:`.bending`) keeps to the body it hangs on. Tracks of
+    things too small to tell keep the guess; tracks that run among those of a body and belong to none are left out.
 
     Args:
         masks: [T, H, W] bool, the moving pixels of the training frames.
@@ -67,13 +67,27 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     positions = guess.copy()
     bodies = find_bodies(groups, [positions, eyes + rays * prior[..., None]], views, pictures, 3 * spacing)
     bodies = [body.resized(_touching(body, views.pixels, masks, still, scene), eyes[body.frames]) for body in bodies]
-    spread = 2.2 * float(np.median(apart))
+    things, rigid = _place(groups, bodies, tracks, positions, views, 2.2 * float(np.median(apart)))
+    free = things < 0
+    _restore(free, views, tracks)
+    positions[free] = guess[free]
+    held = np.isfinite(positions).all(-1)
+    visible = views.visible & held
+    kept = np.flatnonzero(~free | (visible.any(1) & ~_among(~free, views.pixels, visible, 2 * spacing)))
+    filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
+    visible, things, rigid = (torch.from_numpy(values[kept]) for values in (visible, things, rigid))
+    return LiftedTracks(filled, visible, torch.tensor(scene.times), things, rigid)
+
+
+def _place(groups: list[np.ndarray], bodies: list[RigidBody], tracks: Tracks2D, positions: np.ndarray,
+           views: Sightings, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Write into ``positions`` [N, T, 3] where the points of the ``bodies`` and what hangs on them are; which thing
+    each track is part of [N], -1 for none, and whether it is a point of a rigid body [N]."""
     things, rigid, parents = np.full(len(tracks), -1), np.zeros(len(tracks), bool), []
-    # what is no part of a body is not seen where one had put it
-    mine = np.zeros(len(tracks), bool)
+    nowhere = np.ones(len(tracks), bool)
     for body in bodies:
-        mine[body.members] = True
-    _restore(~mine, views, tracks)
+        nowhere[body.members] = False
+    _restore(nowhere, views, tracks)  # what is no part of a body is not seen where one had put it
     for parent, loose in hanging(groups, bodies, views, spread):
         where = np.ix_(parent.members, parent.frames)
         rigid[parent.members] = parent.error <= RIGID
@@ -84,15 +98,7 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
         whole = [things[other.members[0]] for other in parents if attached(parent, other, 2 * spread)]
         things[np.concatenate([parent.members, loose])] = whole[0] if whole else len(parents)
         parents.append(parent)
-    free = things < 0
-    _restore(free, views, tracks)
-    positions[free] = guess[free]
-    held = np.isfinite(positions).all(-1)
-    visible = views.visible & held
-    kept = np.flatnonzero(~free | (visible.any(1) & ~_among(~free, views.pixels, visible, 2 * spacing)))
-    filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
-    visible, things, rigid = (torch.from_numpy(values[kept]) for values in (visible, things, rigid))
-    return LiftedTracks(filled, visible, torch.tensor(scene.times), things, rigid)
+    return things, rigid
 
 
 def _restore(which: np.ndarray, views: Sightings, tracks: Tracks2D) -> None:
