@@ -128,6 +128,9 @@ def learn(made: Run, config: FitConfig) -> Run:
 
         with console.status("first Gaussians from the video"):
             field = start_field(scene, config)
+        if config.motion == "scaffold" and field.motion.kind != "scaffold":
+            console.print("[dim]nothing moves that could be followed from frame to frame: the field is still; where "
+                          "frames jump, as between cameras, --set motion=network learns motion without that[/dim]")
         trainer = Trainer(field.to(device()), scene, config, maps and maps.maps, flows(scene, config), moving)
     train(trainer, made)
     if maps is not None and config.semantics == "lift":
