@@ -9,7 +9,7 @@ from .least_motion import least_motion
 from .rigid import RigidBody
 from .sightings import Sightings
 
-POINT = 2.5  # pixels of error up to which a track is nearly a point of a body
+POINT = 0.0104  # error, in widths of the picture, up to which a track is nearly a point of a body
 BENDING = 0.03  # by how much such a point leaves the depth that it would have as one, in shares of it
 SWINGING = 0.1  # by how much others leave the depth of the body's middle
 
@@ -34,7 +34,7 @@ def least_places(body: RigidBody, views: Sightings) -> np.ndarray:
     points, error = as_points(body, views)
     middle = np.broadcast_to(riding.depth(np.zeros((1, *riding.visible.shape[1:], 3))), riding.visible.shape)
     depth = riding.depth(np.broadcast_to(points[:, None], (*riding.visible.shape, 3)))
-    near = (error < POINT)[:, None]
+    near = (error < POINT * 2 * views.Ks[0, 0, 2])[:, None]
     depth = np.where(near, np.clip(depth, 0.5 * middle, 2 * middle), middle)
     deviation = np.where(near, BENDING, SWINGING)
     return least_motion(riding.rays(), riding.eyes, riding.visible, depth, deviation).double().numpy()
