@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 
 from semaflow.tasks.evaluate import evaluate
 from semaflow.tasks.fit import fit
-from semaflow.tasks.select import select
 from semaflow.tasks.targets import targets
 
+from .data import clicked, fill
 from .table import Table
 
 # What each is fitted with beside its preset. Cameras that jump from frame to frame leave nothing to follow from one
@@ -33,14 +31,8 @@ COLUMNS = ["capture", "frames", "held out", "PSNR", "SSIM", "LPIPS", "J", "PSNR 
 
 def run() -> list[Table]:
     """One table, a row for each capture."""
-    data = os.environ.get("SEMAFLOW_DATA")
-    if not data:
-        raise SystemExit("captures: set SEMAFLOW_DATA to the folder that holds them and weights/")
     table = Table(f"Captures with known cameras, teacher {TEACHER}", COLUMNS)
-    for name in CAPTURES:
-        with tempfile.TemporaryDirectory() as folder:
-            table.add(**measured(Path(data) / name, Path(folder) / "run"))
-        print(table.rows[-1], flush=True)
+    fill(table, CAPTURES, measured)
     return [table]
 
 
@@ -50,11 +42,7 @@ def measured(capture: Path, folder: Path) -> dict:
     start = time.perf_counter()
     made = fit(capture, folder, preset, teacher=TEACHER, **changes)
     minutes = (time.perf_counter() - start) / 60
-    objects = []
-    for target in targets(made.scene):
-        frames = made.scene.split("train")
-        first, pixel = target.click(frames)
-        objects.append(select(made, target.name, click=pixel, frame=frames.index(first)))
+    objects = [clicked(made, target, target.name) for target in targets(made.scene)]
     figures = evaluate(made.field, made.scene, objects)
     row = {
         "capture": capture.name, "frames": len(made.scene.train), "held out": len(made.scene.test),

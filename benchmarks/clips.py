@@ -6,8 +6,6 @@ give the PSNR; J is the mean over the training frames that show the object.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,10 +16,10 @@ from semaflow.tasks.baselines import teacher_alone
 from semaflow.tasks.fit import fit
 from semaflow.tasks.masks import read_mask
 from semaflow.tasks.scores import image_quality
-from semaflow.tasks.select import select
 from semaflow.tasks.targets import targets
 from semaflow.tasks.track import track
 
+from .data import clicked, fill
 from .table import Table
 
 CLIPS = ("camel", "cows", "horsejump-high", "parkour", "train")
@@ -34,14 +32,8 @@ COLUMNS = [
 
 def run() -> list[Table]:
     """One table, a row for each clip, and the mean of those that have masks."""
-    data = os.environ.get("SEMAFLOW_DATA")
-    if not data:
-        raise SystemExit("clips: set SEMAFLOW_DATA to the folder that holds davis/ and weights/")
     table = Table(f"Real clips, preset {PRESET}, teacher {TEACHER}", COLUMNS)
-    for name in CLIPS:
-        with tempfile.TemporaryDirectory() as folder:
-            table.add(**measured(Path(data) / "davis" / name, Path(folder) / "run"))
-        print(table.rows[-1], flush=True)
+    fill(table, [f"davis/{name}" for name in CLIPS], measured)
     scored = [row for row in table.rows if "J" in row]
     means = {key: sum(row[key] for row in scored) / len(scored) for key in COLUMNS if key.startswith("J")}
     table.add(clip="mean", **means)
@@ -61,8 +53,7 @@ def measured(clip: Path, folder: Path) -> dict:
     if not found:
         return figures
     frames = made.scene.split("train")
-    first, pixel = found[0].click(frames)
-    chosen = select(made, "object", click=pixel, frame=frames.index(first))
+    chosen = clicked(made, found[0], "object")
     for column, refine in (("J refined", True), ("J", False)):
         start = time.perf_counter()
         track(made, chosen, refine=refine)

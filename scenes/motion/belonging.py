@@ -23,23 +23,14 @@ def as_points(body: RigidBody, views: Sightings) -> tuple[np.ndarray, np.ndarray
     The points are triangulated in the frame of the body (least squares of the distances to their viewing rays). The
     error of those seen in too few of its frames, or far outside the body, is infinite.
     """
-    frames = body.frames
-    V, K = views.viewmats[frames], views.Ks[frames]
-    seen = views.visible[:, frames]
-    seen = seen & (seen.sum(1) >= TOGETHER)[:, None]
-    spots = np.nan_to_num(views.pixels[:, frames])
-    ray = np.einsum("fij,nfj->nfi", np.linalg.inv(K), np.concatenate([spots, np.ones_like(spots[..., :1])], -1))
-    ray = np.einsum("fji,fkj,nfk->nfi", body.rotations, V[:, :3, :3], ray)
-    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
-    eye = -np.einsum("fji,fj->fi", V[:, :3, :3], V[:, :3, 3])
-    eye = np.einsum("fji,fj->fi", body.rotations, eye - body.places)
-    across = (np.eye(3) - ray[..., None] * ray[..., None, :]) * seen[..., None, None]
+    riding = views.riding(body.frames, body.rotations, body.places)
+    seen = riding.visible & (riding.visible.sum(1) >= TOGETHER)[:, None]
+    rays = riding.rays()
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    across = (np.eye(3) - rays[..., None] * rays[..., None, :]) * seen[..., None, None]
     system = across.sum(1) + 1e-9 * np.eye(3)
-    points = np.linalg.solve(system, (across @ eye[..., None]).sum(1))[..., 0]
-    world = np.einsum("fij,nj->nfi", body.rotations, points) + body.places
-    local = np.einsum("fij,nfj->nfi", V[:, :3, :3], world) + V[:, :3, 3]
-    image = np.einsum("fij,nfj->nfi", K, local / np.maximum(local[..., 2:], 1e-3))
-    error = np.linalg.norm(image[..., :2] - spots, axis=-1)
+    points = np.linalg.solve(system, (across @ riding.eyes[..., None]).sum(1))[..., 0]
+    error = np.linalg.norm(riding.project(points)[0] - np.nan_to_num(views.pixels), axis=-1)
     error = np.array([np.median(e[s]) if s.any() else np.inf for e, s in zip(error, seen, strict=True)])
     own = np.linalg.norm(body.points, axis=1)
     error[np.linalg.norm(points, axis=1) > BEYOND * np.quantile(own, 0.95)] = np.inf

@@ -11,18 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..camera import Camera
-
 PRIOR = 0.2  # relative error of the prior depth for which a step of one scene unit per video weighs the same
-
-
-def viewing_rays(pixels: np.ndarray, cameras: list[Camera]) -> np.ndarray:
-    """World directions [N, T, 3] of unit z-depth through ``pixels`` [N, T, 2]; NaN pixels give NaN."""
-    rays = [
-        camera.unproject(torch.from_numpy(pixels[:, t]), torch.ones(len(pixels))) - camera.center
-        for t, camera in enumerate(cameras)
-    ]
-    return torch.stack(rays, 1).double().numpy()
 
 
 def least_motion(

@@ -10,6 +10,7 @@ from .belonging import as_points
 from .rigid import RigidBody
 from .sightings import Sightings
 
+OVERLAP = 0.6  # share of a limb's frames that its body must be known in
 MOSTLY = 0.6  # share of a group's tracks from which on bodies explain it, and the rest are errors
 AROUND = 5  # tracks around one
 COHERENT = 0.6  # share of them, on average, that are of the same body
@@ -28,7 +29,10 @@ def hanging(
     explains more of than others do, but only in part; and, where it is rigid, its own that it does not explain well.
 
     Args:
+        groups: indices [K] of tracks that stay beside each other in space.
         spread: distance in scene units of neighbouring points.
+
+    Returns pairs of a body, left with the members it explains, and indices [L] of what hangs on it.
     """
     known = np.unique(np.concatenate([*groups, *(body.members for body in bodies)])) if bodies else np.zeros(0, int)
     whole = [coherence(body, known, views) > COHERENT for body in bodies]
@@ -37,7 +41,7 @@ def hanging(
     for parent in [body for body, is_whole in zip(bodies, whole, strict=True) if is_whole]:
         limbs = [body for body in scattered if attached(body, parent, 2 * spread)]
         scattered = [body for body in scattered if not any(body is limb for limb in limbs)]
-        error = as_points(parent, views)[1][parent.members]
+        error = as_points(parent, views.only(parent.members))[1]
         fits = (error < max(LOOSE * np.median(error), 0.3)) | (parent.error > RIGID)
         own = replace(parent, members=parent.members[fits], points=parent.points[fits])
         out.append((own, [*(limb.members for limb in limbs), parent.members[~fits]]))
@@ -71,7 +75,7 @@ def coherence(body: RigidBody, tracks: np.ndarray, views: Sightings) -> float:
 def attached(limb: RigidBody, body: RigidBody, reach: float) -> bool:
     """Whether ``limb`` stays within ``reach`` scene units of ``body`` in most of its frames."""
     frames, mine, theirs = np.intersect1d(limb.frames, body.frames, return_indices=True)
-    if len(frames) < MOSTLY * len(limb.frames):
+    if len(frames) < OVERLAP * len(limb.frames):
         return False
     a, b = limb.positions[:, mine], body.positions[:, theirs]
     gaps = [np.linalg.norm(a[:, None, f] - b[None, :, f], axis=-1).min() for f in range(len(frames))]

@@ -45,9 +45,15 @@ class Sightings:
         local = np.einsum("tij,ntj->nti", np.linalg.inv(self.Ks), spots)
         return np.einsum("tji,ntj->nti", self.viewmats[:, :3, :3], local)
 
-    def depth(self, points: np.ndarray) -> np.ndarray:
-        """Z-depth [K, T] of ``points`` [K, T, 3]."""
-        return np.einsum("ti,kti->kt", self.viewmats[:, 2, :3], points) + self.viewmats[:, 2, 3]
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels [K, T, 2] and z-depth [K, T] of ``points`` [K, 3] that rest in this frame of reference."""
+        local = np.einsum("tij,kj->kti", self.viewmats[:, :3, :3], points) + self.viewmats[:, :3, 3]
+        image = np.einsum("tij,ktj->kti", self.Ks, local / np.maximum(local[..., 2:], 1e-3))
+        return image[..., :2], local[..., 2]
+
+    def only(self, tracks: np.ndarray) -> Sightings:
+        """A copy of the ``tracks`` [K] alone."""
+        return Sightings(self.pixels[tracks], self.visible[tracks], self.viewmats, self.Ks)
 
     def riding(self, frames: np.ndarray, rotations: np.ndarray, places: np.ndarray) -> Sightings:
         """The same seen by somebody who rides on a thing that has the poses ``rotations`` [F, 3, 3] and ``places``
