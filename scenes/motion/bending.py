@@ -28,9 +28,9 @@ def bent(body: RigidBody, tracks: np.ndarray, views: Sightings) -> np.ndarray:
     near = (error < POINT * 2 * views.Ks[0, 0, 2])[:, None]
     depth = np.where(near, np.clip(riding.project(points)[1], 0.5 * middle, 2 * middle), middle)
     deviation = np.where(near, BENDING, SWINGING)
-    places = least_motion(riding.rays(), riding.eyes, riding.visible, depth, deviation).double().numpy()
+    places = least_motion(riding.rays(), riding.eyes, riding.visible, riding.times, depth, deviation).double().numpy()
     places, seen = places[:, body.frames], riding.visible[:, body.frames]
-    steps = np.arange(len(body.frames))
+    steps = riding.times[body.frames]
     for place, known in zip(places, seen, strict=True):
         for axis in range(3):
             place[:, axis] = np.interp(steps, steps[known], place[known, axis]) if known.any() else 0.0

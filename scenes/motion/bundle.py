@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .differences import differences
+
 NOISE = 0.3  # pixels, of a point in a frame, where it is not known
 JERK = 1.5e-4  # third difference of the path per frame, in shares of the thing's distance, that is nothing unusual
 TURN = 3e-3  # third difference of its rotation per frame, in radians
@@ -26,6 +28,7 @@ class Views:
         eyes: camera centres [F, 3].
         turns: world to camera rotations [F, 3, 3].
         Ks: intrinsics [F, 3, 3].
+        times: of the frames, in usual steps from one to the next [F].
         frame, point: which frame and which point each sighting is of, [S].
         pixels: where it is, [S, 2].
         noise: of that, in pixels.
@@ -34,6 +37,7 @@ class Views:
     eyes: np.ndarray
     turns: np.ndarray
     Ks: np.ndarray
+    times: np.ndarray
     frame: np.ndarray
     point: np.ndarray
     pixels: np.ndarray
@@ -83,7 +87,7 @@ def adjust(body: Body, views: Views, steps: int = 60) -> Solution:
         steps: taken at most.
     """
     distance = np.linalg.norm(body.offsets, axis=1).mean()
-    prior = _Prior(body, JERK * distance)
+    prior = _Prior(body, JERK * distance, views.times)
     body = prior.sized(body, views)
     look = _look(body, views)
     cost, damping = _cost(body, look, views, prior), 1e-4
@@ -133,8 +137,10 @@ def _cost(body: Body, look: _Look, views: Views, prior: _Prior) -> float:
 class _Prior:
     """Third differences of the path and of the rotation, and changes of the guessed shape, each in its usual size."""
 
-    def __init__(self, body: Body, jerk: float):
-        self.difference = np.diff(np.eye(len(body.rotations)), ORDER, axis=0)
+    def __init__(self, body: Body, jerk: float, times: np.ndarray):
+        self.difference = differences(times, ORDER)
+        # the same of a path of which the steps are given
+        self.of_steps = -np.cumsum(self.difference, 1)[:, :-1]
         self.jerk = jerk
         self.reach = SHAPE * np.sqrt(np.square(body.points).sum(1).mean())
         self.shape = body.points / self.reach
@@ -146,7 +152,7 @@ class _Prior:
         from scipy.spatial.transform import Rotation
 
         turned = body.rotations[1:] @ body.rotations[:-1].transpose(0, 2, 1)
-        return np.diff(Rotation.from_matrix(turned).as_rotvec(), ORDER - 1, axis=0) / TURN
+        return self.of_steps @ Rotation.from_matrix(turned).as_rotvec() / TURN
 
     def sized(self, body: Body, views: Views) -> Body:
         """``body`` with the unit that makes its path smoothest, by reweighted least squares; as it was where that would

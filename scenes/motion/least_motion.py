@@ -18,13 +18,15 @@ def least_motion(
     rays: np.ndarray,
     centers: np.ndarray,
     visible: np.ndarray,
+    times: np.ndarray,
     prior: np.ndarray,
     deviation: float | np.ndarray = PRIOR,
 ) -> Tensor:
     """Positions [N, T, 3] on the ``rays`` [N, T, 3] from ``centers`` [T, 3]; NaN where not ``visible`` [N, T].
 
     Per track the z-depths d minimise sum |x(t+1) - x(t)|^2 T^2 + sum ((d - prior) / (deviation prior))^2, x = c + d r,
-    a linear least-squares problem. ``deviation`` is a number or [N, 1].
+    a linear least-squares problem. ``times`` [T] are in usual steps: where frames are missing, a step is longer than 1.
+    ``deviation`` is a number or [N, 1].
     """
     deviation = np.broadcast_to(deviation, (len(rays), 1))
     count, steps = visible.shape
@@ -34,7 +36,7 @@ def least_motion(
         if not len(seen):
             continue
         direction, origin, guess = rays[n, seen], centers[seen], prior[n, seen]
-        rate = steps / np.diff(seen)[:, None]
+        rate = steps / np.diff(times[seen])[:, None]
         system = np.zeros((len(seen) - 1, 3, len(seen)))
         row = np.arange(len(seen) - 1)
         system[row, :, row] = -direction[:-1] * rate

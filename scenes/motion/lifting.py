@@ -11,8 +11,10 @@ from torch import Tensor
 from ..scene import Scene
 from .bending import bent
 from .bodies import SMALLEST, Pictures, find_bodies
+from .bundle import ORDER
 from .contact import contact_scale, resting_depth, rounded
 from .depth import static_depth
+from .differences import noise_share
 from .flow import Flows
 from .follow import Tracks2D
 from .least_motion import least_motion
@@ -22,6 +24,7 @@ from .segments import segments
 from .sightings import Sightings
 
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
+NEARER = 0.3  # by how much a thing may be nearer than what is behind it, in shares of the distance
 
 
 @dataclass
@@ -57,16 +60,18 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
         masks: [T, H, W] bool, the moving pixels of the training frames.
     """
     still, cameras = static_depth(scene).numpy(), scene.cameras
-    views, pictures = Sightings.of(tracks, cameras), Pictures(Flows.of(scene).gray, masks)
+    views, pictures = Sightings.of(tracks, cameras, scene.times), Pictures(Flows.of(scene).gray, masks)
     prior = _prior_depth(scene, tracks, masks, still)
     rays, eyes = views.rays(), views.eyes
-    guess = least_motion(rays, eyes, tracks.visible, prior).double().numpy()
+    guess = least_motion(rays, eyes, tracks.visible, views.times, prior).double().numpy()
     apart = np.nanmedian(np.where(tracks.visible, prior, np.nan), 1) * spacing / views.Ks[0, 0, 0]
     numbers = segments(guess, tracks.visible, 2.2 * apart)
     groups = [np.flatnonzero(numbers == number) for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST)]
     positions = guess.copy()
     bodies = find_bodies(groups, [positions, eyes + rays * prior[..., None]], views, pictures, 3 * spacing)
-    bodies = [body.resized(_touching(body, views.pixels, masks, still, scene), eyes[body.frames]) for body in bodies]
+    noise = NEARER * noise_share(eyes, views.times, ORDER)
+    scales = [_touching(body, noise, views.pixels, masks, still, scene) for body in bodies]
+    bodies = [body.resized(scale, eyes[body.frames]) for body, scale in zip(bodies, scales, strict=True)]
     things, rigid = _place(groups, bodies, tracks, positions, views, 2.2 * float(np.median(apart)))
     free = things < 0
     _restore(free, views, tracks)
@@ -117,12 +122,18 @@ def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: 
     return near.sum(1) > 0.5 * visible.sum(1)
 
 
-def _touching(body: RigidBody, pixels: np.ndarray, masks: np.ndarray, still: np.ndarray, scene: Scene) -> float:
-    """Factor on the distance of ``body``, between what its motion and the ground it stands on tell, by their errors."""
+def _touching(body: RigidBody, noise: float, pixels: np.ndarray, masks: np.ndarray, still: np.ndarray,
+              scene: Scene) -> float:
+    """Factor on the distance of ``body``, between what its motion and the ground it stands on tell, by their errors.
+
+    Errors of estimated cameras look like shakes that everything behind it goes along with, which puts a thing there:
+    ``noise`` is the relative error of what motion tells that comes from them.
+    """
     scale = contact_scale(body, pixels, masks, still, scene.cameras, scene.up)
     if scale is None or not 0.5 < scale < 2:
         return 1.0
-    trust = body.deviation**2 / (body.deviation**2 + CONTACT**2)
+    error = np.hypot(body.deviation, noise)
+    trust = error**2 / (error**2 + CONTACT**2)
     return float(scale**trust)
 
 

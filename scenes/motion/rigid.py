@@ -87,7 +87,8 @@ def _views(members, frames, sightings: Sightings, noise: float) -> Views:
     frame, point = np.nonzero(sightings.visible[members][:, frames].T)
     spots = sightings.pixels[members][point, frames[frame]]
     turns = sightings.viewmats[frames][:, :3, :3]
-    return Views(sightings.eyes[frames], turns, sightings.Ks[frames], frame, point, spots, noise)
+    eyes, Ks, times = sightings.eyes[frames], sightings.Ks[frames], sightings.times[frames]
+    return Views(eyes, turns, Ks, times, frame, point, spots, noise)
 
 
 def _chain(members, guess, visible):

@@ -20,19 +20,22 @@ class Sightings:
         visible: [N, T] bool.
         viewmats: from the frame of reference to the cameras [T, 4, 4].
         Ks: [T, 3, 3].
+        times: [T] of the frames, in usual steps from one to the next.
     """
 
     pixels: np.ndarray
     visible: np.ndarray
     viewmats: np.ndarray
     Ks: np.ndarray
+    times: np.ndarray
 
     @classmethod
-    def of(cls, tracks: Tracks2D, cameras: list[Camera]) -> Sightings:
-        """A copy of ``tracks`` as ``cameras`` (T of them) see them in the world."""
+    def of(cls, tracks: Tracks2D, cameras: list[Camera], times: list[float]) -> Sightings:
+        """A copy of ``tracks`` as ``cameras`` (T of them) see them in the world at ``times``."""
         viewmats = np.stack([camera.viewmat.double().numpy() for camera in cameras])
         Ks = np.stack([camera.K.double().numpy() for camera in cameras])
-        return cls(tracks.pixels.astype(float), tracks.visible.copy(), viewmats, Ks)
+        steps = np.asarray(times) / np.median(np.diff(times))
+        return cls(tracks.pixels.astype(float), tracks.visible.copy(), viewmats, Ks, steps)
 
     @cached_property
     def eyes(self) -> np.ndarray:
@@ -53,7 +56,7 @@ class Sightings:
 
     def only(self, tracks: np.ndarray) -> Sightings:
         """A copy of the ``tracks`` [K] alone."""
-        return Sightings(self.pixels[tracks], self.visible[tracks], self.viewmats, self.Ks)
+        return Sightings(self.pixels[tracks], self.visible[tracks], self.viewmats, self.Ks, self.times)
 
     def riding(self, frames: np.ndarray, rotations: np.ndarray, places: np.ndarray) -> Sightings:
         """The same seen by somebody who rides on a thing that has the poses ``rotations`` [F, 3, 3] and ``places``
@@ -62,4 +65,4 @@ class Sightings:
         poses = np.tile(np.eye(4), (len(frames), 1, 1))
         poses[:, :3, :3], poses[:, :3, 3] = rotations, places
         viewmats[frames], known[frames] = self.viewmats[frames] @ poses, True
-        return Sightings(self.pixels, self.visible & known, viewmats, self.Ks)
+        return Sightings(self.pixels, self.visible & known, viewmats, self.Ks, self.times)

@@ -57,17 +57,18 @@ def ball(count, radius=0.4, seed=1):
     return radius * points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
-def solved(bob, factor, jolt=0.0, noise=0.2):
+def solved(bob, factor, jolt=0.0, noise=0.2, frames=np.arange(FRAMES)):
     """A body begun ``factor`` times too far away and too large, adjusted: distance and shape against the truth."""
-    matrices, eyes = walk(bob)
-    points = ball(40)
-    rotations, places = path((-0.4, 0.1, 3.6), (0.5, 0.1, 4.2), (0.3, 1.5, 0.2), jolt)
+    matrices, eyes = (values[frames] for values in walk(bob))
+    points, count = ball(40), len(frames)
+    poses = path((-0.4, 0.1, 3.6), (0.5, 0.1, 4.2), (0.3, 1.5, 0.2), jolt)
+    rotations, places = (values[frames] for values in poses)
     pixels, _ = seen(points, rotations, places, matrices, noise)
-    frame, point = np.indices((FRAMES, len(points))).reshape(2, -1)
-    views = Views(eyes, matrices[:, :3, :3], np.tile(K, (FRAMES, 1, 1)), frame, point, pixels[point, frame])
+    frame, point = np.indices((count, len(points))).reshape(2, -1)
+    views = Views(eyes, matrices[:, :3, :3], np.tile(K, (count, 1, 1)), frames, frame, point, pixels[point, frame])
     generator = np.random.default_rng(3)
     wrong = points + 0.03 * generator.normal(size=points.shape)
-    turned = Rotation.from_rotvec(0.03 * generator.normal(size=(FRAMES, 3))).as_matrix() @ rotations
+    turned = Rotation.from_rotvec(0.03 * generator.normal(size=(count, 3))).as_matrix() @ rotations
     found = adjust(Body(factor * wrong, turned, factor * (places - eyes)), views)
     distance = np.linalg.norm(found.body.offsets, axis=1) / found.body.unit
     size = found.body.points / found.body.unit
@@ -81,6 +82,11 @@ def test_an_unsteady_camera_tells_the_distance(factor):
     assert distance == pytest.approx(1, abs=0.02)
     assert gap < 0.02  # of a ball 0.8 across
     assert np.median(found.errors) < 0.3 and found.deviation < 0.03
+
+
+def test_frames_held_out_are_no_steps_of_the_camera():
+    _, distance, _ = solved(0.02, 1.3, frames=np.delete(np.arange(FRAMES), np.arange(5, FRAMES, 5)))
+    assert distance == pytest.approx(1, abs=0.02)
 
 
 def test_a_hop_does_not_spoil_the_distance():
@@ -105,7 +111,7 @@ def two_bodies(noise=0.1):
 
 
 def sightings(pixels, matrices):
-    return Sightings(pixels, np.ones(pixels.shape[:2], bool), matrices, np.tile(K, (FRAMES, 1, 1)))
+    return Sightings(pixels, np.ones(pixels.shape[:2], bool), matrices, np.tile(K, (FRAMES, 1, 1)), np.arange(FRAMES))
 
 
 def as_body(members, pose, points):
@@ -227,6 +233,7 @@ def test_sightings_that_say_nothing_leave_the_guess():
     points = np.zeros((6, 3))
     pixels, _ = seen(points, rotations, places, matrices)
     frame, point = np.indices((FRAMES, len(points))).reshape(2, -1)
-    views = Views(eyes, matrices[:, :3, :3], np.tile(K, (FRAMES, 1, 1)), frame, point, pixels[point, frame])
+    views = Views(eyes, matrices[:, :3, :3], np.tile(K, (FRAMES, 1, 1)), np.arange(FRAMES), frame, point,
+                  pixels[point, frame])
     found = adjust(Body(points + 1e-9, rotations, places - eyes), views)
     assert np.isfinite(found.body.offsets).all() and np.isfinite(found.errors).all()
