@@ -83,20 +83,31 @@ class NodeScaffold(torch.nn.Module):
         return {"nodes": len(self.centers), "times": len(self.knots), "blend": self.neighbors.shape[1]}
 
     def nodes_at(self, time: float) -> tuple[Tensor, Tensor]:
-        """Node positions [M, 3] (cubic between knots) and unit quaternions [M, 4] (blended) at ``time``."""
+        """Node positions [M, 3] (cubic between knots, Hermite) and unit quaternions [M, 4] (blended) at ``time``."""
         last = len(self.knots) - 1
         if last == 0:
             return self.positions[:, 0], torch.nn.functional.normalize(self.rotations[:, 0], dim=-1)
         time = min(max(float(time), float(self.knots[0])), float(self.knots[-1]))
         k = int(torch.searchsorted(self.knots, time, right=True).clamp(1, last)) - 1
         u = (time - float(self.knots[k])) / float(self.knots[k + 1] - self.knots[k])
-        p0, p1, p2, p3 = (self.positions[:, min(max(j, 0), last)] for j in range(k - 1, k + 3))
-        # Catmull-Rom; at the ends the missing knot is mirrored, so that uniform motion stays uniform.
-        p0 = 2 * p1 - p2 if k == 0 else p0
-        p3 = 2 * p2 - p1 if k + 1 == last else p3
-        position = p1 + 0.5 * u * ((p2 - p0) + u * ((2 * p0 - 5 * p1 + 4 * p2 - p3) + u * (3 * (p1 - p2) + p3 - p0)))
+        p1, p2 = self.positions[:, k], self.positions[:, k + 1]
+        start, end = self._step(k, k), self._step(k + 1, k)
+        position = p1 + u * (start + u * (3 * (p2 - p1) - 2 * start - end + u * (2 * (p1 - p2) + start + end)))
         rotation = torch.lerp(self.rotations[:, k], self.rotations[:, k + 1], u)
         return position, torch.nn.functional.normalize(rotation, dim=-1)
+
+    def _step(self, j: int, k: int) -> Tensor:
+        """How far the nodes would go [M, 3] from knot ``k`` to the next at the velocity that they have at knot ``j``.
+
+        The velocity is that of the parabola through the knot and both beside it, however far apart these are (frames
+        held out leave gaps); at the ends, of the straight line.
+        """
+        times, places = self.knots, self.positions
+        before, after = max(j - 1, 0), min(j + 1, len(times) - 1)
+        rise = [(places[:, b] - places[:, a]) / (times[b] - times[a]) for a, b in ((before, j), (j, after)) if a < b]
+        share = (times[j] - times[before]) / (times[after] - times[before])
+        velocity = torch.lerp(rise[0], rise[1], share) if len(rise) == 2 else rise[0]
+        return (times[k + 1] - times[k]) * velocity
 
     def blending(self, means: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """Nodes [N, K] that carry canonical ``means`` [N, 3] anchored at ``anchors`` [N], and their weights."""
@@ -145,11 +156,15 @@ class NodeScaffold(torch.nn.Module):
         return (now - turned).square().sum(-1).mean()
 
     def roughness(self) -> Tensor:
-        """Mean squared second difference of the node positions over the knots, in scene units squared."""
+        """Mean squared change of the nodes' steps from knot to knot, in scene units squared.
+
+        Where knots are missing, that of as many usual steps as would lead over the gap.
+        """
         if len(self.knots) < 3:
             return self.positions.new_zeros(())
-        p = self.positions
-        return (p[:, 2:] - 2 * p[:, 1:-1] + p[:, :-2]).square().sum(-1).mean()
+        gaps = self.knots.diff() / self.knots.diff().median()
+        steps = self.positions.diff(dim=1) / gaps[:, None]
+        return (2 * steps.diff(dim=1) / (gaps[1:] + gaps[:-1])[:, None]).square().sum(-1).mean()
 
 
 def continuous(q: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Motions: identity at the start, exact for rigid motion, gradients, rotations."""
 
+import pytest
 import torch
 from semaflow.fields.gaussians import optimizer as adam
 from semaflow.fields.motion import DeformationNetwork, NodeScaffold
@@ -88,6 +89,20 @@ def test_between_knots_the_motion_is_smooth():
     R, t = rigid(middle)
     means, _ = motion.carry(points, torch.ones(40, 4), anchors, 0.3)
     assert (means - (points @ R[0].T + t[0])).norm(dim=-1).max() < 0.01
+
+
+def test_where_knots_are_missing_even_acceleration_stays_even():
+    times = torch.tensor([0.0, 1, 2, 3, 5, 6, 7, 9]) / 9
+    start, speed, pull = cloud(6)[:, None], torch.tensor([1.0, 2.0, 0.0]), torch.tensor([3.0, -4.0, 2.0])
+
+    def path(t):
+        return start + t[:, None] * speed + t.square()[:, None] * pull
+
+    motion = NodeScaffold.from_trajectories(path(times), times, 0)
+    for gone in (4 / 9, 1.5 / 9, 5.2 / 9):
+        assert torch.allclose(motion.nodes_at(gone)[0], path(torch.tensor([gone]))[:, 0], atol=1e-5)
+    usual = (2 * pull / 81).square().sum()  # of frames one apart, the plain second difference
+    assert motion.roughness().item() == pytest.approx(usual.item(), rel=1e-3)
 
 
 def test_still_gaussians_stay_and_gradients_reach_only_the_moving():
