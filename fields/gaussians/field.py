@@ -184,7 +184,10 @@ class GaussianField(Field):
             raise BadInput(f"{source}: motion_settings: {error}") from error
         arrays = {name: tensors[name] for name in PER_GAUSSIAN}
         field = cls(**arrays, motion=motion, background=tensors.get("background"))
-        field.degree = int(header.get("degree", field.degree))
+        degree = header.get("degree", str(field.degree))
+        if not degree.isdigit() or int(degree) > field.degree:
+            raise BadInput(f"{source}: degree: expected 0 to {field.degree}, got {degree!r}")
+        field.degree = int(degree)
         field.code_mean = tensors.get("code_mean", field.code_mean)
         field.code_basis = tensors.get("code_basis", field.code_basis)
         try:

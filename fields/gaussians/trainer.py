@@ -224,12 +224,14 @@ class Trainer:
             self.density.views = tensors["density.views"].to(self.device)
             self.generator.set_state(tensors["random"])
             torch.set_rng_state(tensors["global_random"])
-            self.queue = tensors["queue"].tolist()
+            self.queue = [int(index) for index in tensors["queue"]]
             self.moving = tensors.get("moving")
             self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
             self.lifted = bool(int(header["lifted"]))
-        except (KeyError, ValueError) as error:
-            raise BadInput(f"{path}: not a checkpoint of this version ({error} missing)") from error
+        except KeyError as error:
+            raise BadInput(f"{path}: {error.args[0]}: missing; not a checkpoint of this version") from error
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise BadInput(f"{path}: not a checkpoint of this version: {' '.join(str(error).split())}") from error
 
 
 def size(scene: Scene, field: GaussianField) -> float:

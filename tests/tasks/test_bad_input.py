@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from semaflow.fields.gaussians.trainer import Trainer
 from semaflow.scenes import simulate
@@ -257,9 +258,9 @@ def test_objects_that_are_not_there(verb, arguments, run, tmp_path, capsys, monk
 # Run folders of a newer version.
 
 
-def newer_tensors(path):
+def with_header(path, **values):
     tensors, header = read_tensors(path)
-    write_tensors(path, tensors, header | {"format": "99"})
+    write_tensors(path, tensors, header | values)
 
 
 @pytest.mark.parametrize("verb", EACH)
@@ -278,21 +279,21 @@ def test_newer_fields_and_records(verb, run, tmp_path, capsys):
     expected = "run/scene.json: version: 99 is newer than this version reads"
     refused(capsys, tmp_path, *verbs(run)[verb], expected=expected)
     record.write_text(before)
-    newer_tensors(run / "field.safetensors")
+    with_header(run / "field.safetensors", format="99")
     expected = "field.safetensors: format: 99 is newer than this version reads"
     refused(capsys, tmp_path, *verbs(run)[verb], expected=expected)
 
 
 @pytest.mark.parametrize("verb", [verb for verb in READING if verb != "select"])
 def test_newer_objects(verb, run, tmp_path, capsys):
-    newer_tensors(run / "objects/ball.safetensors")
+    with_header(run / "objects/ball.safetensors", format="99")
     expected = "ball.safetensors: format: 99 is newer than this version reads"
     refused(capsys, tmp_path, *verbs(run)[verb], expected=expected)
 
 
 def test_newer_checkpoints(stopped, tmp_path, capsys):
     path = stopped()
-    newer_tensors(path / "checkpoint.safetensors")
+    with_header(path / "checkpoint.safetensors", format="99")
     expected = "checkpoint.safetensors: format: 99 is newer than this version reads"
     refused(capsys, tmp_path, "fit", "-", "-o", path, "--resume", expected=expected)
 
@@ -335,6 +336,27 @@ def test_corrupt_checkpoints(stopped, tmp_path, capsys):
         harm(path, how)
         arguments = ["fit", "-", "-o", path.parent, "--resume"]
         refused(capsys, tmp_path, *arguments, expected="checkpoint.safetensors: corrupt")
+
+
+@pytest.mark.parametrize("degree", ["x", "-1", "9", ""])
+def test_a_field_of_no_degree(degree, run, tmp_path, capsys):
+    with_header(run / "field.safetensors", degree=degree)
+    refused(capsys, tmp_path, *verbs(run)["render"], expected="field.safetensors: degree: expected 0 to")
+
+
+def test_checkpoints_with_values_of_another_kind(stopped, tmp_path, capsys):
+    path = stopped() / "checkpoint.safetensors"
+    whole = path.read_bytes()
+    wrong = {"extent": "wide", "iteration": "x", "lifted": "no", "random": torch.zeros(3), "queue": torch.tensor(1)}
+    for name, value in wrong.items():
+        path.write_bytes(whole)
+        if isinstance(value, str):
+            with_header(path, **{name: value})
+        else:
+            tensors, header = read_tensors(path)
+            write_tensors(path, tensors | {name: value}, header)
+        arguments = ["fit", "-", "-o", path.parent, "--resume"]
+        refused(capsys, tmp_path, *arguments, expected="checkpoint.safetensors: not a checkpoint of this version")
 
 
 @pytest.mark.parametrize("how", HARM)
