@@ -175,7 +175,7 @@ def finish(made: Run, trainer: Trainer) -> None:
 
     field, scene = trainer.field.eval(), made.scene
     if trainer.config.pose_rate:
-        scene = with_cameras(scene, trainer.refined_cameras())
+        scene = refined(scene, trainer.refined_cameras())
         made.save_scene(scene)
     field.save(made.folder)
     with torch.no_grad():
@@ -193,9 +193,14 @@ def finish(made: Run, trainer: Trainer) -> None:
     console.print(f"{made.folder}: {field.count} Gaussians, {trainer.seconds:.0f} s{shown}")
 
 
-def with_cameras(scene: Scene, cameras: list) -> Scene:
-    """The scene with other training cameras."""
+def refined(scene: Scene, cameras: list) -> Scene:
+    """The scene with its training cameras refined, and those held out moved along with them."""
+    from ..fields.gaussians.poses import followed
+
     frames = list(scene.frames)
+    for index in scene.test:
+        held = frames[index]
+        frames[index] = held.with_camera(followed(scene.cameras, cameras, scene.times, held.camera, held.time))
     for index, camera in zip(scene.train, cameras, strict=True):
         frames[index] = frames[index].with_camera(camera)
     return dataclasses.replace(scene, frames=frames)

@@ -14,8 +14,11 @@ TRACKS = 480  # at most in a frame, about
 
 
 def motion_scaffold(scene: Scene) -> LiftedTracks | None:
-    """The trajectories of what moves in the training frames; None when nothing does. Kept with ``scene``."""
-    if len(scene.train) < 3:
+    """The trajectories of what moves in the training frames; None when nothing does. Kept with ``scene``.
+
+    Frames of one moment, as a rig's are, are no video in which something could be followed: None as well.
+    """
+    if len(scene.train) < 3 or (np.diff(scene.times) <= 0).any():
         return None
     if not hasattr(scene, "_scaffold"):
         scene._scaffold = _lifted(scene)
