@@ -11,10 +11,10 @@ from ..fields.gaussians.companions import TIMES, companions
 from ..scenes import BadInput
 from . import prototypes
 
-UNRELATED = 0.1  # quantile of the features' cosines with a query that unrelated things reach
+UNRELATED = 0.25  # quantile of the features' cosines with a query that unrelated things reach
 # How far from there to 1 the mean cosine of a prototype with others must lie for it to be of the same thing. A teacher
 # sees the parts of one thing as alike (0.5 above unrelated things in the simulated worlds), one part as one.
-GRAINS = {"whole": 0.43, "part": 0.82}
+GRAINS = {"whole": 0.4, "part": 0.82}
 
 
 class Likeness:

@@ -111,3 +111,15 @@ def test_prototypes_are_things_and_not_their_borders(seed):
 def test_prototypes_leave_out_what_is_not_known():
     table, _, features = world()
     assert torch.equal(prototypes(torch.cat([features, torch.zeros(50, 16)])).norm(dim=1) > 0.99, torch.ones(9).bool())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_single_mistaken_features_are_no_prototypes(seed):
+    """One wrong feature under the click would otherwise be a thing of its own."""
+    table, kind, features = world(seed)
+    stray = torch.nn.functional.normalize(torch.randn(30, 16, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    likeness = Likeness(torch.cat([features, 0.7 * table[kind[::30]] + 0.7 * stray]))
+    assert len(likeness.prototypes) == len(table)
+    query = 0.6 * table[1] + 0.4 * likeness.features[900 + 4]  # the fifth mistake lies among kind 1
+    part = likeness.contrast(query, "part")[:900] > 0
+    assert (part == (kind == 1)).float().mean() > 0.98
