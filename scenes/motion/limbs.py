@@ -25,8 +25,7 @@ def hanging(
     """Those of the ``bodies`` that are some, each with the tracks that may be limbs of it.
 
     A body is a region of the pictures. What is scattered among the points of others is none, as hand and knee that
-    happen to swing alike: its tracks are limbs of what it is attached to; but where all are, the largest is a body
-    nevertheless. So are tracks of the ``groups`` that a body
+    happen to swing alike: its tracks are limbs of what it is attached to. So are tracks of the ``groups`` that a body
     explains more of than others do, but only in part; and, where it is rigid, its own that it does not explain well.
 
     Args:
@@ -37,8 +36,6 @@ def hanging(
     """
     known = np.unique(np.concatenate([*groups, *(body.members for body in bodies)])) if bodies else np.zeros(0, int)
     whole = [coherence(body, known, views) > COHERENT for body in bodies]
-    if bodies and not any(whole):
-        whole[int(np.argmax([len(body.members) for body in bodies]))] = True
     scattered = [body for body, is_whole in zip(bodies, whole, strict=True) if not is_whole]
     out = []
     for parent in [body for body, is_whole in zip(bodies, whole, strict=True) if is_whole]:
