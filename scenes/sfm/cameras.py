@@ -12,6 +12,8 @@ from ..camera import Camera
 from ..motion.flow import Flows, pixel_grid
 from ..motion.masks import motion_masks
 from ..scene import PointCloud, Scene
+from .agreement import explained
+from .followed import followed_points
 from .mapping import ATTEMPTS, Model, map_frames
 from .rotation import turning_viewmats
 
@@ -22,16 +24,19 @@ NEAR, LEAP = 5, 20  # places, times the median speed
 STRIDE = 4  # pixels between the points of a nominal world
 FOVS = (55.0, 25.0, 32.0, 40.0, 47.0, 63.0, 72.0, 82.0)  # degrees across that are tried, the first by default
 BETTER = 0.95  # share of the default's error at which another one is taken
+AGREED = 0.85  # share of the flow that cameras explain from which on no others are sought
+VIEWS = (15.0, 120.0)  # degrees across that a camera may have
 
 
 def estimate_cameras(scene: Scene) -> Scene:
     """The scene with cameras, initial points and notes on how they were found and what that means.
 
-    Moving regions are masked out. Structure from motion (pycolmap) is tried with ever looser demands on parallax; if
-    less than 80% of the frames register, or hardly any points come of it, the camera is taken to turn in place, or,
-    where not even a turn fits, to rest. Frames that did not register, or to which the camera would have had to jump,
-    are left out. The world is scaled to a median
-    depth of 4, its up is the mean camera up.
+    Moving regions are masked out. Structure from motion (pycolmap) is tried on detected features, with ever looser
+    demands on parallax, and, where that fails or optical flow disagrees with the cameras, on points followed by flow;
+    of two models the one that flow agrees with more is taken. If less than 80% of the frames register, or hardly any
+    points come of it, the camera is taken to turn in place, or, where not even a turn fits, to rest. Frames that did
+    not register, or to which the camera would have had to jump, are left out. The world is scaled to a median depth of
+    4, its up is the mean camera up.
     """
     frames = scene.split("train") + scene.split("test")
     order = np.argsort([frame.time for frame in frames], kind="stable")
@@ -39,18 +44,38 @@ def estimate_cameras(scene: Scene) -> Scene:
     everything = dataclasses.replace(scene, frames=frames, train=list(range(len(frames))), test=[])
     moving = motion_masks(everything).numpy()
     images = [(frame.image * 255).round().byte().numpy() for frame in frames]
-    model = map_frames(images, list(moving), enough=ENOUGH)
-    if isinstance(model, Model):
-        model = without_jumps(model)
+    flows = Flows.of(everything)
     held_out = {frame.name for frame in scene.split("test")}
-    enough = isinstance(model, Model) and len(model.frames) >= ENOUGH * len(frames)
-    if enough and len(model.points) >= POINTS:
-        return _sharing_flows(_from_model(scene, frames, held_out, model), everything)
-    why = model
-    if isinstance(model, Model):
-        why = f"structure from motion registered {len(model.frames)} of {len(frames)} frames with {len(model.points)} "
-        why += "points: too little parallax"
+    model, agreement, why = None, 0.0, ""
+    for followed in (False, True):
+        tracks = followed_points(flows, moving) if followed else None
+        tried = map_frames(images, list(moving), enough=ENOUGH, tracks=tracks)
+        if isinstance(tried, Model):
+            tried = without_jumps(tried)
+        unusable = _unusable(tried, len(frames))
+        why = why or unusable
+        if not unusable:
+            agreed = explained(tried.viewmats, tried.K, flows.subset(list(tried.frames)), moving[tried.frames])
+            if agreed > agreement:
+                model, agreement = tried, agreed
+        if agreement >= AGREED:
+            break
+    if model is not None:
+        return _sharing_flows(_from_model(scene, frames, held_out, model, agreement), everything)
     return _sharing_flows(_turning(scene, everything, frames, held_out, moving, why), everything)
+
+
+def _unusable(model: Model | str, count: int) -> str:
+    """Why a model of ``count`` frames is of no use, in words; empty where it is of some."""
+    if isinstance(model, str):
+        return model
+    if len(model.frames) < ENOUGH * count or len(model.points) < POINTS:
+        found = f"{len(model.frames)} of {count} frames with {len(model.points)} points"
+        return f"structure from motion registered {found}: too little parallax"
+    view = math.degrees(2 * math.atan(model.K[0, 2] / model.K[0, 0]))
+    if not VIEWS[0] < view < VIEWS[1]:
+        return f"structure from motion found a field of view of {view:.0f} degrees: too little parallax"
+    return ""
 
 
 def without_jumps(model: Model) -> Model:
@@ -87,7 +112,7 @@ def _sharing_flows(scene: Scene, everything: Scene) -> Scene:
     return scene
 
 
-def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) -> Scene:
+def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model, agreement: float) -> Scene:
     centers = -np.einsum("fji,fj->fi", model.viewmats[:, :3, :3], model.viewmats[:, :3, 3])
     scale = DEPTH / max(_median_depth(model), 1e-6)
     origin = centers.mean(0)
@@ -105,7 +130,7 @@ def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model) ->
     looser += f"{len(ATTEMPTS)}): depths are less certain" if looser else ""
     note = (
         f"cameras: structure from motion registered {len(posed)} of {len(frames)} frames, "
-        f"{len(points)} points, {model.error:.2f} px{looser}"
+        f"{len(points)} points, {model.error:.2f} px, {agreement:.0%} of the optical flow agrees{looser}"
     )
     return _with(scene, posed, held_out, points, note)
 

@@ -1,7 +1,8 @@
 """Structure from motion by pycolmap, in a process of its own: an abort of the library ends only that.
 
 ``python -m semaflow.scenes.sfm.mapping FOLDER`` reads FOLDER/job.json, images and masks, and writes
-FOLDER/result.npz; :func:`map_frames` prepares the folder, runs it and reads the answer.
+FOLDER/result.npz; :func:`map_frames` prepares the folder, runs it and reads the answer. Features are those that the
+library detects (SIFT), or given tracks of points.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..motion.follow import Tracks2D
+
 FEATURES = 3000  # per image: more only costs time
 OVERLAP = 12  # frames that each frame is matched with, besides those 2^k later
+TRACKED = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)  # frames later in which tracks are matched with a frame
+SHARED = 40  # tracks that two frames must share
 # What COLMAP asks of the first pair and of a frame to be added; the first try is its own default, the
 # others accept less parallax and fewer matches.
 ATTEMPTS = (
@@ -65,12 +70,17 @@ class Model:
 
 
 def map_frames(
-    images: list[np.ndarray], moving: list[np.ndarray], enough: float = 0.98, minutes: float = 20
+    images: list[np.ndarray],
+    moving: list[np.ndarray],
+    enough: float = 0.98,
+    minutes: float = 20,
+    tracks: Tracks2D | None = None,
 ) -> Model | str:
     """Reconstruct a video: RGB ``images`` [H, W, 3] uint8, without features where ``moving`` [H, W].
 
     Tries ``ATTEMPTS`` in order until a model holds the share ``enough`` of the frames, for at most
-    ``minutes``. Returns the largest model, or in words why there is none.
+    ``minutes``; with ``tracks`` of points over the frames only the first, by these instead of features.
+    Returns the largest model, or in words why there is none.
     """
     import cv2
 
@@ -82,7 +92,9 @@ def map_frames(
             cv2.imwrite(str(folder / "images" / f"{index:05d}.png"), image[..., ::-1])
             still = np.where(mask, 0, 255).astype(np.uint8)
             cv2.imwrite(str(folder / "masks" / f"{index:05d}.png.png"), still)
-        job = {"enough": enough, "seconds": minutes * 60, "threads": _threads()}
+        job = {"enough": enough, "seconds": minutes * 60, "threads": _threads(), "tracked": tracks is not None}
+        if tracks is not None:
+            np.savez(folder / "tracks.npz", pixels=tracks.pixels, visible=tracks.visible)
         (folder / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "semaflow.scenes.sfm.mapping", name]
         try:
@@ -120,35 +132,14 @@ def _reconstruct(folder: Path) -> None:
     count = len(list((folder / "images").iterdir()))
     database, images = folder / "database.db", folder / "images"
     pycolmap.set_random_seed(0)
-
-    extraction = pycolmap.FeatureExtractionOptions()
-    extraction.num_threads = job["threads"]
-    extraction.sift.max_num_features = FEATURES
-    reading = pycolmap.ImageReaderOptions()
-    reading.camera_model = "SIMPLE_PINHOLE"
-    reading.mask_path = folder / "masks"
-    pycolmap.extract_features(
-        database,
-        images,
-        camera_mode=pycolmap.CameraMode.SINGLE,
-        reader_options=reading,
-        extraction_options=extraction,
-        device=pycolmap.Device.cpu,
-    )
-    matching = pycolmap.FeatureMatchingOptions()
-    matching.num_threads = job["threads"]
-    pairing = pycolmap.SequentialPairingOptions()
-    pairing.overlap = OVERLAP
-    pycolmap.match_sequential(
-        database,
-        matching_options=matching,
-        pairing_options=pairing,
-        device=pycolmap.Device.cpu,
-    )
+    if job["tracked"]:
+        _tracked(folder)
+    else:
+        _detected(folder, job["threads"])
 
     _store(folder, None, -1)
     best = 0
-    for attempt, settings in enumerate(ATTEMPTS):
+    for attempt, settings in enumerate(ATTEMPTS[:1] if job["tracked"] else ATTEMPTS):
         left = job["seconds"] - (time.monotonic() - started)
         if left < 5 or best >= job["enough"] * count:
             break
@@ -168,6 +159,70 @@ def _reconstruct(folder: Path) -> None:
             if model.num_reg_images() > best:
                 best = model.num_reg_images()
                 _store(folder, model, attempt)
+
+
+def _tracked(folder: Path) -> None:
+    """Fill the database with the points of tracks.npz, matched where two frames show the same."""
+    import pycolmap
+
+    database = folder / "database.db"
+    with np.load(folder / "tracks.npz", allow_pickle=False) as tracks:
+        pixels, visible = tracks["pixels"].astype(np.float32), tracks["visible"]
+    pycolmap.Database.open(database).close()  # makes it
+    pycolmap.import_images(database, folder / "images", pycolmap.CameraMode.SINGLE, options=_one_pinhole())
+    names = [f"{frame:05d}.png" for frame in range(visible.shape[1])]
+    pairs = []
+    with pycolmap.Database.open(database) as kept:
+        ids = {image.name: image.image_id for image in kept.read_all_images()}
+        for frame, name in enumerate(names):
+            kept.write_keypoints(ids[name], pixels[visible[:, frame], frame])
+        place = np.cumsum(visible, 0) - 1
+        for first in range(len(names)):
+            for second in [first + later for later in TRACKED if first + later < len(names)]:
+                both = visible[:, first] & visible[:, second]
+                if both.sum() >= SHARED:
+                    matches = np.stack([place[both, first], place[both, second]], 1).astype(np.uint32)
+                    kept.write_matches(ids[names[first]], ids[names[second]], matches)
+                    pairs.append(f"{names[first]} {names[second]}\n")
+    (folder / "pairs.txt").write_text("".join(pairs))
+    pycolmap.verify_matches(database, folder / "pairs.txt")
+
+
+def _one_pinhole():
+    import pycolmap
+
+    reading = pycolmap.ImageReaderOptions()
+    reading.camera_model = "SIMPLE_PINHOLE"
+    return reading
+
+
+def _detected(folder: Path, threads: int) -> None:
+    """Fill the database with features that are detected in the pictures and matched."""
+    import pycolmap
+
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.num_threads = threads
+    extraction.sift.max_num_features = FEATURES
+    reading = _one_pinhole()
+    reading.mask_path = folder / "masks"
+    pycolmap.extract_features(
+        folder / "database.db",
+        folder / "images",
+        camera_mode=pycolmap.CameraMode.SINGLE,
+        reader_options=reading,
+        extraction_options=extraction,
+        device=pycolmap.Device.cpu,
+    )
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = threads
+    pairing = pycolmap.SequentialPairingOptions()
+    pairing.overlap = OVERLAP
+    pycolmap.match_sequential(
+        folder / "database.db",
+        matching_options=matching,
+        pairing_options=pairing,
+        device=pycolmap.Device.cpu,
+    )
 
 
 def _store(folder: Path, model, attempt: int) -> None:

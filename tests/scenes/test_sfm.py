@@ -1,14 +1,18 @@
 """Cameras from video: a turning camera is found back; a scene without parallax gets one and says so."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from semaflow.scenes import Camera, Frame, Scene
+from semaflow.scenes import Camera, Frame, Scene, simulate
 from semaflow.scenes.motion.flow import Flows
 from semaflow.scenes.motion.points import initial_points
 from semaflow.scenes.sfm import cameras as estimation
+from semaflow.scenes.sfm.agreement import explained
+from semaflow.scenes.sfm.followed import followed_points
+from semaflow.scenes.sfm.mapping import map_frames
 from semaflow.scenes.sfm.rotation import turning_viewmats
 
 
@@ -125,3 +129,78 @@ def test_the_field_of_view_of_a_pan_is_found(monkeypatch, fov):
     relative = posed.cameras[4].viewmat[:3, :3] @ posed.cameras[0].viewmat[:3, :3].T
     turned = np.degrees(np.arccos((relative.trace().item() - 1) / 2))
     assert abs(turned - 5) < 0.7
+
+
+@functools.cache
+def filmed():
+    """The first half of a simulated video whose cameras are forgotten, the true ones, and what moves."""
+    scene = simulate("balls", frames=40, width=240, height=135, test=0)
+    frames, anything = scene.frames[:20], Camera.look_at((0, -3, 1), (0, 0, 0), 240, 135)
+    unknown = replace(
+        scene, frames=[frame.with_camera(anything) for frame in frames], train=list(range(20)), points=None,
+        tracks=None, posed=False,
+    )
+    return unknown, scene.cameras[:20], np.stack([frame.mask.numpy() for frame in frames])
+
+
+def gaps(found, truth):
+    """Distances [F] of the camera centres after the similarity that brings them nearest to the true ones, in shares of
+    the length of the path (Umeyama 1991)."""
+    a, b = (np.stack([camera.center.double().numpy() for camera in cameras]) for cameras in (found, truth))
+    x, y = a - a.mean(0), b - b.mean(0)
+    U, S, Vt = np.linalg.svd(y.T @ x)
+    flip = np.diag([1, 1, np.sign(np.linalg.det(U @ Vt))])
+    moved = np.trace(np.diag(S) @ flip) / np.square(x).sum() * x @ (U @ flip @ Vt).T
+    return np.linalg.norm(moved - y, axis=1) / np.linalg.norm(np.diff(b, axis=0), axis=1).sum()
+
+
+def test_the_cameras_of_a_video_in_which_things_move_are_found():
+    scene, truth, _ = filmed()
+    posed = estimation.estimate_cameras(scene)
+    assert posed.posed and posed.estimated and len(posed.frames) == 20
+    assert "registered 20 of 20 frames" in posed.notes[-1] and "of the optical flow agrees" in posed.notes[-1]
+    assert np.median(gaps(posed.cameras, truth)) < 0.01
+    assert posed.cameras[0].K[0, 0].item() == pytest.approx(truth[0].K[0, 0].item(), rel=0.05)
+    assert len(posed.points) > 300
+
+
+def test_followed_points_alone_map_a_video():
+    scene, truth, moving = filmed()
+    images = [(frame.image * 255).round().byte().numpy() for frame in scene.frames]
+    model = map_frames(images, list(moving), tracks=followed_points(Flows.of(scene), moving))
+    assert model.frames.tolist() == list(range(20)) and model.error < 1
+    found = [Camera(truth[0].K, torch.from_numpy(viewmat).float(), 240, 135) for viewmat in model.viewmats]
+    assert np.median(gaps(found, truth)) < 0.01
+
+
+def test_flow_agrees_with_the_true_cameras_and_not_with_wrong_ones():
+    scene, truth, moving = filmed()
+    flows = Flows.of(scene)
+    viewmats, K = np.stack([camera.viewmat.double().numpy() for camera in truth]), truth[0].K.double().numpy()
+    right = explained(viewmats, K, flows, moving)
+    turning, shaken = viewmats.copy(), viewmats.copy()
+    turning[:, :3, 3] = viewmats[0, :3, 3]
+    shaken[:, :3, 3] += 0.1 * np.random.default_rng(0).normal(size=(20, 3))
+    assert right > 0.85
+    assert explained(turning, K, flows, moving) < 0.7 * right
+    assert explained(shaken, K, flows, moving) < 0.7 * right
+    assert explained(viewmats, K, flows, np.ones_like(moving)) == 0  # nothing left to ask
+
+
+def test_points_are_followed_all_over_but_for_what_moves():
+    scene, _, _ = filmed()
+    moving = np.zeros((20, 135, 240), bool)
+    moving[:, :, :120] = True
+    tracks = followed_points(Flows.of(scene), moving)
+    spots = tracks.pixels[tracks.visible]
+    assert spots[:, 0].min() > 120 and spots[:, 0].max() > 230
+    assert tracks.visible.sum(0).min() > 60  # of 12 x 13 cells ten pixels wide
+
+
+def test_a_view_no_camera_has_is_told_from_little_parallax(monkeypatch):
+    wide = path(np.zeros((6, 3)))
+    wide.points, wide.colors = np.tile(wide.points, (10, 1)), np.zeros((90, 3))
+    wide.K[:2, 2], wide.K[0, 0] = (96, 64), 30.0
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, **__: wide)
+    posed = estimation.estimate_cameras(panned())
+    assert "a field of view of 145 degrees" in posed.notes[-1] and "turns in place" in posed.notes[-1]
