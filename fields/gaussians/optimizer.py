@@ -29,7 +29,7 @@ def build(field: GaussianField, config: FitConfig, poses: torch.nn.Parameter) ->
 
 @torch.no_grad()
 def step(optimizer: torch.optim.Adam, motion: torch.nn.Module) -> None:
-    """One step, of which each node of a scaffold takes the share that is its mobility."""
+    """One step, which each node of a scaffold takes as many times as its mobility says."""
     nodes = [motion.positions, motion.rotations] if hasattr(motion, "mobility") else []
     before = [values.clone() for values in nodes]
     optimizer.step()

@@ -11,6 +11,7 @@ from .field import GaussianField
 from .initialize import anchor, from_points, random_points
 
 RIGID_MOBILITY = 0.05  # of nodes on rigid bodies: their motion is known better than pictures tell a node alone
+BENT_MOBILITY = 3.0  # of all others: their depth was guessed, and pictures tell more of it
 
 
 def start_field(scene: Scene, config: FitConfig) -> GaussianField:
@@ -51,7 +52,7 @@ def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
         return None
     canonical = int(lifted.visible.sum(0).argmax())
     chosen = farthest(lifted.positions.flatten(1), count)
-    mobility = torch.where(lifted.rigid[chosen], RIGID_MOBILITY, 1.0)
+    mobility = torch.where(lifted.rigid[chosen], RIGID_MOBILITY, BENT_MOBILITY)
     return NodeScaffold.from_trajectories(
         lifted.positions[chosen], lifted.times, canonical, things=lifted.things[chosen], mobility=mobility
     )

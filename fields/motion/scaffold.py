@@ -23,7 +23,7 @@ class NodeScaffold(torch.nn.Module):
         rotations: node rotations at the knots relative to canonical, quaternions [M, T, 4].
         neighbors: for each node the nodes that a Gaussian anchored there blends, itself first [M, K].
         radius: reach of a node's influence in scene units [M].
-        mobility: the share of a step of training that each node takes [M]; None: all of it.
+        mobility: how many times a step of training each node takes [M]; None: once.
     """
 
     kind = "scaffold"

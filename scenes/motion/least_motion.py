@@ -15,20 +15,13 @@ PRIOR = 0.2  # relative error of the prior depth for which a step of one scene u
 
 
 def least_motion(
-    rays: np.ndarray,
-    centers: np.ndarray,
-    visible: np.ndarray,
-    times: np.ndarray,
-    prior: np.ndarray,
-    deviation: float | np.ndarray = PRIOR,
+    rays: np.ndarray, centers: np.ndarray, visible: np.ndarray, times: np.ndarray, prior: np.ndarray
 ) -> Tensor:
     """Positions [N, T, 3] on the ``rays`` [N, T, 3] from ``centers`` [T, 3]; NaN where not ``visible`` [N, T].
 
-    Per track the z-depths d minimise sum |x(t+1) - x(t)|^2 T^2 + sum ((d - prior) / (deviation prior))^2, x = c + d r,
+    Per track the z-depths d minimise sum |x(t+1) - x(t)|^2 T^2 + sum ((d - prior) / (PRIOR prior))^2, x = c + d r,
     a linear least-squares problem. ``times`` [T] are in usual steps: where frames are missing, a step is longer than 1.
-    ``deviation`` is a number or [N, 1].
     """
-    deviation = np.broadcast_to(deviation, (len(rays), 1))
     count, steps = visible.shape
     out = np.full((count, steps, 3), np.nan)
     for n in range(count):
@@ -42,9 +35,9 @@ def least_motion(
         system[row, :, row] = -direction[:-1] * rate
         system[row, :, row + 1] = direction[1:] * rate
         target = -(origin[1:] - origin[:-1]) * rate
-        anchor = np.diag(1 / (deviation[n] * guess))
+        anchor = np.diag(1 / (PRIOR * guess))
         A = np.concatenate([system.reshape(-1, len(seen)), anchor])
-        b = np.concatenate([target.ravel(), np.full(len(seen), 1 / deviation[n])])
+        b = np.concatenate([target.ravel(), np.full(len(seen), 1 / PRIOR)])
         depth = np.linalg.solve(A.T @ A, A.T @ b)
         out[n, seen] = origin + np.clip(depth, 0.2 * guess, 5 * guess)[:, None] * direction
     return torch.from_numpy(out).float()

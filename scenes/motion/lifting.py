@@ -94,11 +94,13 @@ def _place(groups: list[np.ndarray], bodies: list[RigidBody], tracks: Tracks2D, 
         nowhere[body.members] = False
     _restore(nowhere, views, tracks)  # what is no part of a body is not seen where one had put it
     for parent, loose in hanging(groups, bodies, views, spread):
-        where = np.ix_(parent.members, parent.frames)
-        rigid[parent.members] = parent.error <= RIGID
-        positions[where] = parent.positions if parent.error <= RIGID else bent(parent, parent.members, views)
         _restore(loose, views, tracks)
-        positions[np.ix_(loose, parent.frames)] = bent(parent, loose, views)
+        stiff = parent.error <= RIGID
+        rigid[parent.members] = stiff
+        positions[np.ix_(parent.members, parent.frames)] = parent.positions
+        soft = loose if stiff else np.concatenate([parent.members, loose])
+        still = parent.points if stiff else np.zeros((0, 3))
+        positions[np.ix_(soft, parent.frames)] = bent(parent, soft, views, still)
         # what hangs together is one thing, if of several bodies
         whole = [things[other.members[0]] for other in parents if attached(parent, other, 2 * spread)]
         things[np.concatenate([parent.members, loose])] = whole[0] if whole else len(parents)

@@ -23,6 +23,20 @@ def segments(positions: np.ndarray, visible: np.ndarray, reach: np.ndarray) -> n
     from scipy.sparse.csgraph import connected_components
 
     count = len(positions)
+    apart = apartness(positions, visible)
+    nearest = np.argsort(apart, 1)[:, :NEIGHBORS]
+    joined = np.zeros((count, count), bool)
+    rows = np.arange(count)[:, None]
+    joined[rows, nearest] = apart[rows, nearest] < reach[:, None]
+    joined |= joined.T
+    shared = joined.astype(np.float32) @ joined.astype(np.float32)
+    return connected_components(csr_matrix(joined & (shared >= 2)))[1]
+
+
+def apartness(positions: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """How far apart tracks [N, T, 3] are [N, N]: their distance on average over the frames that show both, a change of
+    it counting three times. Infinite where that are too few, and to itself."""
+    count = len(positions)
     filled = np.nan_to_num(positions)
     apart = np.full((count, count), np.inf)
     for n in range(count):
@@ -33,10 +47,4 @@ def segments(positions: np.ndarray, visible: np.ndarray, reach: np.ndarray) -> n
         change = (np.abs(distance - mean[:, None]) * both).sum(1) / np.maximum(together, 1)
         apart[n] = np.where(together >= TOGETHER, mean + 3 * change, np.inf)
         apart[n, n] = np.inf
-    nearest = np.argsort(apart, 1)[:, :NEIGHBORS]
-    joined = np.zeros((count, count), bool)
-    rows = np.arange(count)[:, None]
-    joined[rows, nearest] = apart[rows, nearest] < reach[:, None]
-    joined |= joined.T
-    shared = joined.astype(np.float32) @ joined.astype(np.float32)
-    return connected_components(csr_matrix(joined & (shared >= 2)))[1]
+    return apart
