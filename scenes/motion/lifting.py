@@ -12,6 +12,7 @@ from ..scene import Scene
 from .bending import bent
 from .bodies import SMALLEST, Pictures, find_bodies
 from .bundle import ORDER
+from .carrying import carried
 from .contact import contact_scale, resting_depth, rounded
 from .depth import static_depth
 from .differences import noise_share
@@ -72,16 +73,17 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     noise = NEARER * noise_share(eyes, views.times, ORDER)
     scales = [_touching(body, noise, views.pixels, masks, still, scene) for body in bodies]
     bodies = [body.resized(scale, eyes[body.frames]) for body, scale in zip(bodies, scales, strict=True)]
-    things, rigid = _place(groups, bodies, tracks, positions, views, 2.2 * float(np.median(apart)))
+    spread = 2.2 * float(np.median(apart))
+    things, rigid = _place(groups, bodies, tracks, positions, views, spread)
     free = things < 0
     _restore(free, views, tracks)
     positions[free] = guess[free]
     held = np.isfinite(positions).all(-1)
     visible = views.visible & held
     kept = np.flatnonzero(~free | (visible.any(1) & ~_among(~free, views.pixels, visible, 2 * spacing)))
-    filled = _held(torch.from_numpy(positions[kept]).float(), torch.from_numpy(held[kept]))
+    filled = carried(positions[kept], held[kept], views.times, np.zeros((0, 3)), 2 * spread)
     visible, things, rigid = (torch.from_numpy(values[kept]) for values in (visible, things, rigid))
-    return LiftedTracks(filled, visible, torch.tensor(scene.times), things, rigid)
+    return LiftedTracks(torch.from_numpy(filled).float(), visible, torch.tensor(scene.times), things, rigid)
 
 
 def _place(groups: list[np.ndarray], bodies: list[RigidBody], tracks: Tracks2D, positions: np.ndarray,
@@ -150,11 +152,3 @@ def _prior_depth(scene: Scene, tracks: Tracks2D, masks: np.ndarray, still: np.nd
         at = np.clip(tracks.pixels[seen, t].astype(int), 0, [width - 1, height - 1])
         prior[seen, t] = np.maximum(depth[at[:, 1], at[:, 0]], 0.2 * np.median(still[t]))
     return prior
-
-
-def _held(positions: Tensor, visible: Tensor) -> Tensor:
-    """Trajectories without gaps: where a point is hidden it stays where it was seen last or will be first."""
-    steps = torch.arange(visible.shape[1])
-    nearest = (steps[None, :, None] - steps[None, None, :]).abs() + 10_000 * ~visible[:, None, :]
-    source = nearest.argmin(-1)
-    return positions.gather(1, source[..., None].expand(-1, -1, 3))

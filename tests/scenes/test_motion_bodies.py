@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from semaflow.scenes.motion.belonging import as_points, merged, regrouped
-from semaflow.scenes.motion.bending import bent, carried
+from semaflow.scenes.motion.bending import bent
 from semaflow.scenes.motion.bundle import Body, Views, adjust
+from semaflow.scenes.motion.carrying import carried
 from semaflow.scenes.motion.limbs import coherence, hanging
 from semaflow.scenes.motion.rigid import RigidBody, rigid_body
 from semaflow.scenes.motion.sightings import Sightings
