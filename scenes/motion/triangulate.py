@@ -83,28 +83,34 @@ def still_fits(scene: Scene) -> list[StillFit]:
     return fits
 
 
-def fit_still(flows: Flows, cameras: list[Camera], index: int, noise: float = 0.5) -> StillFit:
-    """Fit an inverse depth to each pixel of frame ``index`` from its flow to the frames around it.
+def fit_still(
+    flows: Flows, cameras: list[Camera], index: int, noise: float = 0.5, at: np.ndarray | None = None
+) -> StillFit:
+    """Fit an inverse depth to each pixel of frame ``index`` from its flow to the frames around it; or only to the
+    pixels ``at`` [P, 2] (x, y; integers), the fit then having [P] for [H, W].
 
     Gauss-Newton with Geman-McClure weights of ``noise`` pixels. Neighbouring frames give a rough depth that no
     wrong match can pull far; frames further apart then refine it, wrong matches being told by their residual.
     """
     others = compared(index, len(flows))
     pixels = torch.from_numpy(pixel_grid(*flows.size))
-    epipolar = Epipolar.between(cameras[index], [cameras[other] for other in others], pixels)
     flow = torch.from_numpy(np.stack([flows.between(index, other) for other in others]))
-    target = (pixels + flow).permute(0, 3, 1, 2).contiguous()
     valid = torch.from_numpy(np.stack([flows.consistent(index, other) for other in others])).float()
-    span = torch.tensor([abs(other - index) for other in others])
+    if at is not None:
+        x, y = at.T
+        pixels, flow, valid = pixels[y, x], flow[:, y, x], valid[:, y, x]
+    epipolar = Epipolar.between(cameras[index], [cameras[other] for other in others], pixels)
+    target = (pixels + flow).movedim(-1, 1).contiguous()
+    span = torch.tensor([abs(other - index) for other in others]).reshape(-1, *[1] * pixels[..., 0].dim())
 
     # u (z + rho t3) = x + rho t1 is linear in rho; divided by the depth ratio, in pixels
     slope = target * epipolar.towards[:, 2:] - epipolar.towards[:, :2]
     value = epipolar.infinite[:, :2] - target * epipolar.infinite[:, 2:]
     slope2, both = slope.square().sum(1), (slope * value).sum(1)
-    rho = torch.zeros(flows.size)
+    rho = torch.zeros(valid.shape[1:])
     residual = None
     for reach, width in [(1, None), (2, 16), (4, 8), (8, 4), (99, 2), (99, 1), (99, 1)]:
-        weight = valid * (span <= max(reach, int(span.min())))[:, None, None]
+        weight = valid * (span <= max(reach, int(span.min())))
         if width is not None:
             weight = weight / (1 + (residual / (width * noise)) ** 2) ** 2
         ratio = (epipolar.infinite[:, 2] + rho * epipolar.towards[:, 2]).clamp_min(1e-3)
