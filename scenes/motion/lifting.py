@@ -115,11 +115,11 @@ def _restore(which: np.ndarray, views: Sightings, tracks: Tracks2D) -> None:
     views.pixels[which], views.visible[which] = tracks.pixels[which], tracks.visible[which]
 
 
-def _among(carried: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: float) -> np.ndarray:
-    """Which tracks [N] run within ``reach`` pixels of those ``carried`` by a body in most of their frames."""
+def _among(owned: np.ndarray, pixels: np.ndarray, visible: np.ndarray, reach: float) -> np.ndarray:
+    """Which tracks [N] run within ``reach`` pixels of those ``owned`` by a body in most of their frames."""
     near = np.zeros(visible.shape, bool)
     for t in range(visible.shape[1]):
-        seen, bodies = np.flatnonzero(visible[:, t]), np.flatnonzero(visible[:, t] & carried)
+        seen, bodies = np.flatnonzero(visible[:, t]), np.flatnonzero(visible[:, t] & owned)
         if len(bodies):
             gaps = np.linalg.norm(pixels[seen, t][:, None] - pixels[bodies, t][None], axis=-1)
             near[seen, t] = gaps.min(1) < reach

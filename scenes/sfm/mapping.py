@@ -1,6 +1,6 @@
 """Structure from motion by pycolmap, in a process of its own: an abort of the library ends only that.
 
-``python -m semaflow.scenes.sfm.mapping FOLDER`` reads FOLDER/job.json, images and masks, and writes
+``python -m semaflow.scenes.sfm.mapping FOLDER`` reads FOLDER/job.json, images and masks or tracks, and writes
 FOLDER/result.npz; :func:`map_frames` prepares the folder, runs it and reads the answer. Features are those that the
 library detects (SIFT), or given tracks of points.
 """
@@ -87,14 +87,16 @@ def map_frames(
     with tempfile.TemporaryDirectory(prefix="semaflow-sfm-") as name:
         folder = Path(name)
         (folder / "images").mkdir()
-        (folder / "masks").mkdir()
+        if tracks is None:
+            (folder / "masks").mkdir()
+        else:
+            np.savez(folder / "tracks.npz", pixels=tracks.pixels, visible=tracks.visible)
         for index, (image, mask) in enumerate(zip(images, moving, strict=True)):
             cv2.imwrite(str(folder / "images" / f"{index:05d}.png"), image[..., ::-1])
-            still = np.where(mask, 0, 255).astype(np.uint8)
-            cv2.imwrite(str(folder / "masks" / f"{index:05d}.png.png"), still)
+            if tracks is None:  # tracks are of what is still already
+                still = np.where(mask, 0, 255).astype(np.uint8)
+                cv2.imwrite(str(folder / "masks" / f"{index:05d}.png.png"), still)
         job = {"enough": enough, "seconds": minutes * 60, "threads": _threads(), "tracked": tracks is not None}
-        if tracks is not None:
-            np.savez(folder / "tracks.npz", pixels=tracks.pixels, visible=tracks.visible)
         (folder / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "semaflow.scenes.sfm.mapping", name]
         try:
