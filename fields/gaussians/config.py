@@ -27,7 +27,7 @@ class FitConfig:
     light_rate: float = 0.01
     light_weight: float = 0.0  # of its mean absolute change
     # motion
-    motion: str = "scaffold"  # scaffold, network, still
+    motion: str = "scaffold"  # scaffold, network, nodes, still
     warmup: int = 0  # iterations with the motion switched off
     network_depth: int = 8
     network_width: int = 256

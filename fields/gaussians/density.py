@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..motion import NodeNetwork
 from ..motion.rotations import to_matrix
 from . import optimizer as adam
 from .config import FitConfig
@@ -54,6 +55,8 @@ class DensityControl:
         keep &= torch.isfinite(field.means).all(-1)
         if keep.any():
             self._keep(keep.nonzero()[:, 0])
+        if isinstance(field.motion, NodeNetwork):
+            field.anchors = field.motion.settle(field.means)
         self.gradient = torch.zeros(field.count, device=field.means.device)
         self.views = torch.zeros_like(self.gradient)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from ...scenes import PointCloud, Scene
-from ..motion import DeformationNetwork, NodeScaffold
+from ..motion import DeformationNetwork, NodeNetwork, NodeScaffold
+from ..motion.nodes import farthest
 from .config import FitConfig
 from .field import GaussianField
 from .initialize import anchor, from_points, random_points
@@ -20,18 +21,20 @@ def start_field(scene: Scene, config: FitConfig) -> GaussianField:
     A video in which nothing moves gets no motion. Where the video yields no points (synthetic objects before an
     empty background), uniform random ones are used, as D-NeRF scenes are started.
     """
+    from ...scenes.motion.jumps import jumping
     from ...scenes.motion.points import initial_points
 
-    points = initial_points(scene, config.initial_points)
+    points = scene.points or PointCloud(torch.zeros(0, 3), torch.zeros(0, 3)) if jumping(scene) else initial_points(scene, config.initial_points)
     if len(points) < 100:
         points = random_points(scene, config.initial_points, seed=config.seed)
     background = scene.background
-    if config.motion == "network":
-        motion = DeformationNetwork(
-            config.network_depth, config.network_width, time_frequencies=config.time_frequencies,
+    if config.motion in ("network", "nodes"):
+        motion = {"network": DeformationNetwork, "nodes": NodeNetwork}[config.motion](
+            depth=config.network_depth, width=config.network_width, time_frequencies=config.time_frequencies,
             time_network=config.time_network,
         )
-        return from_points(points, config.sh_degree, motion, background=background, lights=config.lights)
+        anchors = motion.settle(points.positions) if config.motion == "nodes" else None
+        return from_points(points, config.sh_degree, motion, anchors, background, lights=config.lights)
     scaffold = None
     if config.motion == "scaffold":
         scaffold = moving_nodes(scene)
@@ -57,14 +60,3 @@ def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
         lifted.positions[chosen], lifted.times, canonical, things=lifted.things[chosen], mobility=mobility
     )
 
-
-def farthest(points: torch.Tensor, count: int) -> torch.Tensor:
-    """Indices of ``count`` points [N, d] spread over all of them (farthest point sampling)."""
-    if len(points) <= count:
-        return torch.arange(len(points))
-    chosen = [0]
-    distance = (points - points[0]).square().sum(-1)
-    for _ in range(count - 1):
-        chosen.append(int(distance.argmax()))
-        distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(-1))
-    return torch.tensor(chosen)

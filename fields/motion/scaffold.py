@@ -1,19 +1,15 @@
-"""A scaffold of rigid nodes that carries the Gaussians around them.
-
-Sparse nodes with a rigid motion each, blended onto their surroundings (linear blend skinning; embedded deformation,
-Sumner et al. 2007; used for Gaussians by SC-GS, Huang et al. 2024), cost a few hundred poses instead of a network
-evaluation per Gaussian, and their local rigidity is a prior that a single moving camera needs.
-"""
+"""A scaffold of nodes with a path each, as tracks lifted from a video give them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .rotations import align, from_matrix, multiply, to_matrix
+from .nodes import Nodes
+from .rotations import align, from_matrix, to_matrix
 
 
-class NodeScaffold(torch.nn.Module):
+class NodeScaffold(Nodes):
     """Nodes with rigid motions at time knots; a Gaussian follows the nodes around its anchor node.
 
     Args:
@@ -30,11 +26,8 @@ class NodeScaffold(torch.nn.Module):
 
     def __init__(self, centers: Tensor, knots: Tensor, positions: Tensor, rotations: Tensor, neighbors: Tensor,
                  radius: Tensor, mobility: Tensor | None = None):
-        super().__init__()
-        self.register_buffer("centers", centers.float().clone())
+        super().__init__(centers, neighbors, radius)
         self.register_buffer("knots", knots.float())
-        self.register_buffer("neighbors", neighbors.long())
-        self.register_buffer("radius", radius.float())
         self.register_buffer("mobility", torch.ones(len(centers)) if mobility is None else mobility.float())
         self.positions = torch.nn.Parameter(positions.float().clone())
         self.rotations = torch.nn.Parameter(rotations.float().clone())
@@ -108,40 +101,6 @@ class NodeScaffold(torch.nn.Module):
         share = (times[j] - times[before]) / (times[after] - times[before])
         velocity = torch.lerp(rise[0], rise[1], share) if len(rise) == 2 else rise[0]
         return (times[k + 1] - times[k]) * velocity
-
-    def blending(self, means: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes [N, K] that carry canonical ``means`` [N, 3] anchored at ``anchors`` [N], and their weights."""
-        nodes = self.neighbors[anchors]
-        distance = (means[:, None] - self.centers[nodes]).square().sum(-1)
-        weights = torch.softmax(-0.5 * distance / self.radius[nodes].square(), -1)
-        return nodes, weights
-
-    def pose(self, means: Tensor, quats: Tensor, scales: Tensor, anchors: Tensor, time: float):
-        """Means [N, 3], quaternions [N, 4] and scales [N, 3] at ``time``; anchor -1 stands still."""
-        moving = (anchors >= 0).nonzero()[:, 0]
-        if len(moving) == 0:
-            return means, quats, scales
-        carried, turned = self.carry(means[moving], quats[moving], anchors[moving], time)
-        return means.index_copy(0, moving, carried), quats.index_copy(0, moving, turned), scales
-
-    def carry(self, means: Tensor, quats: Tensor, anchors: Tensor, time: float) -> tuple[Tensor, Tensor]:
-        """Canonical means [N, 3] and quaternions [N, 4], anchored at nodes [N], carried to ``time``."""
-        nodes, weights = self.blending(means.detach(), anchors)
-        position, rotation = self.nodes_at(time)
-        R = to_matrix(rotation)
-        shift = position - (R @ self.centers[..., None])[..., 0]
-        motion = torch.cat([R.flatten(1), shift, rotation], -1)
-        # index_select, since the adjoint of plain indexing adds in no fixed order on several cores.
-        around = motion.index_select(0, nodes.flatten()).view(*nodes.shape, -1)
-        blended = (weights[..., None] * around).sum(1)
-        carried = (blended[:, :9].reshape(-1, 3, 3) @ means[..., None])[..., 0] + blended[:, 9:12]
-        return carried, multiply(torch.nn.functional.normalize(blended[:, 12:], dim=-1), quats)
-
-    def rest(self, points: Tensor, anchors: Tensor, time: float) -> Tensor:
-        """Canonical positions of ``points`` [N, 3] seen at ``time`` and anchored at nodes [N] (inverse of carry)."""
-        position, rotation = self.nodes_at(time)
-        local = points - position[anchors]
-        return (to_matrix(rotation)[anchors].transpose(-1, -2) @ local[..., None])[..., 0] + self.centers[anchors]
 
     def rigidity(self) -> Tensor:
         """Mean squared change of the neighbours' places in each node's turning frame (as-rigid-as-possible,

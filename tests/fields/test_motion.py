@@ -3,7 +3,7 @@
 import pytest
 import torch
 from semaflow.fields.gaussians import optimizer as adam
-from semaflow.fields.motion import DeformationNetwork, NodeScaffold
+from semaflow.fields.motion import DeformationNetwork, NodeNetwork, NodeScaffold
 from semaflow.fields.motion.network import encode
 from semaflow.fields.motion.rotations import (
     align,
@@ -173,3 +173,38 @@ def test_rotations_agree_with_each_other():
     assert torch.allclose(align(points, turned, torch.ones(50, 7)), to_matrix(q), atol=1e-4)
     tiny = from_rotation_vector(torch.zeros(3, requires_grad=True))
     assert torch.allclose(tiny, torch.tensor([1.0, 0, 0, 0]))
+
+
+def test_a_fresh_node_network_changes_nothing():
+    motion, points = NodeNetwork(nodes=20, depth=2, width=16), cloud()
+    quats = torch.nn.functional.normalize(torch.randn(60, 4), dim=-1)
+    means, turned, _ = motion.pose(points, quats, torch.ones(60, 3), motion.settle(points), 0.3)
+    assert torch.allclose(means, points, atol=1e-6) and torch.allclose(turned, quats, atol=1e-6)
+
+
+def test_a_node_network_turns_what_it_turns_around_the_nodes():
+    motion, points = NodeNetwork(nodes=1, depth=2, width=16), cloud()
+    anchors = motion.settle(points)
+    motion.network.heads.bias.data[:7] = torch.tensor([1.0, 0, 0, 0, 0, 0, 1.0])  # a step along x, a quarter turn on z
+    means, _, _ = motion.pose(points, torch.ones(60, 4), torch.ones(60, 3), anchors, 0.5)
+    offset = points - points[0]
+    turned = torch.stack([-offset[:, 1], offset[:, 0], offset[:, 2]], -1)
+    assert torch.allclose(means, points[0] + turned + torch.tensor([1.0, 0, 0]), atol=1e-5)
+
+
+def test_nodes_laid_anew_keep_what_their_network_has_learned():
+    torch.manual_seed(0)
+    motion, points = NodeNetwork(nodes=400, depth=3, width=32, space_frequencies=1), cloud(2000)
+    torch.nn.init.normal_(motion.network.heads.weight, std=0.05)
+    posed = []
+    for order in (torch.arange(2000), torch.arange(2000).flip(0)):  # the first point is the first node
+        anchors = torch.empty(2000, dtype=torch.long)
+        anchors[order] = motion.settle(points[order])
+        posed.append(motion.pose(points, torch.ones(2000, 4), torch.ones(2000, 3), anchors, 0.7)[0])
+    assert (posed[0] - posed[1]).norm(dim=-1).mean() < 0.2 * (posed[0] - points).norm(dim=-1).mean()
+
+
+def test_fewer_points_than_nodes_are_a_node_each():
+    motion = NodeNetwork(nodes=20, depth=2, width=16)
+    assert motion.settle(cloud(3)).tolist() == [0, 1, 2]
+    assert motion.settings()["nodes"] == 3 and motion.nodes_at(0.2)[0].shape == (3, 3)

@@ -42,7 +42,7 @@ def test_training_learns_novel_views():
     assert after > before + 3
 
 
-@pytest.mark.parametrize("motion", ["scaffold", "network"])
+@pytest.mark.parametrize("motion", ["scaffold", "network", "nodes"])
 def test_a_resumed_run_is_the_same_run(tmp_path, motion):
     settings = {
         "motion": motion, "iterations": 24, "densify_from": 8, "densify_until": 20, "densify_every": 8,

@@ -48,7 +48,7 @@ def test_the_pretended_device_notices(elsewhere):
         assert (2 * there.sum() * here.sum()).device.type == "cuda"
 
 
-@pytest.mark.parametrize("motion", ["scaffold", "network"])
+@pytest.mark.parametrize("motion", ["scaffold", "network", "nodes"])
 def test_training_and_evaluation_keep_to_the_fields_device(motion, elsewhere, tmp_path):
     scene = simulate("balls", frames=6, width=64, height=36, test=2)
     config = preset("tiny").replaced(

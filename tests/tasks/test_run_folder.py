@@ -3,7 +3,7 @@
 import pytest
 import torch
 from semaflow.fields.gaussians.field import GaussianField
-from semaflow.fields.motion import DeformationNetwork, NodeScaffold
+from semaflow.fields.motion import DeformationNetwork, NodeNetwork, NodeScaffold
 from semaflow.scenes import BadInput
 from semaflow.scenes.files import read_tensors, write_tensors
 from semaflow.tasks.run import Run
@@ -23,7 +23,14 @@ def scaffold():
     return NodeScaffold.from_trajectories(trajectories, torch.linspace(0, 1, 5), 0)
 
 
-@pytest.mark.parametrize("motion", [None, DeformationNetwork(3, 16), scaffold()])
+def node_network():
+    motion = NodeNetwork(nodes=9, depth=2, width=16)
+    motion.settle(torch.rand(20, 3))
+    torch.nn.init.normal_(motion.network.heads.weight, std=0.1)
+    return motion
+
+
+@pytest.mark.parametrize("motion", [None, DeformationNetwork(3, 16), scaffold(), node_network()])
 def test_a_field_reads_back_as_it_was(tmp_path, motion):
     made = field(motion=motion)
     made.anchors[:] = torch.arange(20) % 3 - 1
