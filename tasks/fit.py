@@ -126,8 +126,11 @@ def learn(made: Run, config: FitConfig) -> Run:
     else:
         from ..fields.gaussians.start import start_field
 
+        said = len(scene.notes)
         with console.status("first Gaussians from the video"):
             field = start_field(scene, config)
+        for note in scene.notes[said:]:
+            console.print(f"[dim]{note}[/dim]")
         if config.motion == "scaffold" and field.motion.kind != "scaffold":
             console.print("[dim]nothing moves that could be followed from frame to frame: the field is still; where "
                           "frames jump, as between cameras, --set motion=network learns motion without that[/dim]")

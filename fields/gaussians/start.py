@@ -18,29 +18,32 @@ def start_field(scene: Scene, config: FitConfig) -> GaussianField:
     """Gaussians at the scene's points, or at points triangulated from its video, with the motion of ``config``.
 
     A video in which nothing moves gets no motion. Where the video yields no points (synthetic objects before an
-    empty background), uniform random ones are used, as D-NeRF scenes are started.
+    empty background), uniform random ones are used, as D-NeRF scenes are started. Brightness changes over time only in
+    a video: to frames that jump it would mean one brightness for each, which views held out do not have.
     """
+    from ...scenes.motion.flow import Flows
     from ...scenes.motion.points import initial_points
 
     points = initial_points(scene, config.initial_points)
     if len(points) < 100:
         points = random_points(scene, config.initial_points, seed=config.seed)
     background = scene.background
+    lights = 0 if Flows.of(scene).jump else config.lights
     if config.motion == "network":
         motion = DeformationNetwork(
             config.network_depth, config.network_width, time_frequencies=config.time_frequencies,
             time_network=config.time_network,
         )
-        return from_points(points, config.sh_degree, motion, background=background, lights=config.lights)
+        return from_points(points, config.sh_degree, motion, background=background, lights=lights)
     scaffold = None
     if config.motion == "scaffold":
         scaffold = moving_nodes(scene)
     if scaffold is None:
         still = PointCloud(points.positions, points.colors)
-        return from_points(still, config.sh_degree, background=background, lights=config.lights)
+        return from_points(still, config.sh_degree, background=background, lights=lights)
     positions, anchors = anchor(points, scaffold)
     resting = PointCloud(positions, points.colors)
-    return from_points(resting, config.sh_degree, scaffold, anchors, background, lights=config.lights)
+    return from_points(resting, config.sh_degree, scaffold, anchors, background, lights=lights)
 
 
 def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
