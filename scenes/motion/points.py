@@ -118,6 +118,8 @@ def _filled_points(scene: Scene, known: Tensor, depth: Tensor, count: int, pictu
     for t in chosen_frames:
         near = cv2.dilate(known[t].numpy().astype("uint8"), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
         empty = (torch.from_numpy(near) == 0) & ~moving[t]
+        if frames[t].has("alpha"):
+            empty &= frames[t].alpha > 0.5
         wanted = count / len(chosen_frames)
         empty &= torch.rand(empty.shape, generator=generator) < min(1, wanted / max(1, int(empty.sum())))
         positions.append(unprojected(scene, t, empty, depth[t]))
