@@ -109,6 +109,7 @@ class Scene:
         frame_rate: frames per second of the training video, to turn normalised time into seconds.
         up: world direction that points up, [3].
         notes: what a reader or the camera estimation wants the user to know, one line each.
+        timed: whether the source says when each frame was taken; False: all that is known is their order.
         posed: whether the frames' cameras are known; False: they are placeholders until estimated.
         estimated: whether the cameras were estimated from the video and may be refined during training.
         source: the folder or file it was read from, and the format's name.
@@ -126,6 +127,7 @@ class Scene:
     up: tuple[float, float, float] = (0.0, 0.0, 1.0)
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     notes: list[str] = field(default_factory=list)
+    timed: bool = False
     posed: bool = True
     estimated: bool = False
     source: Path | None = None

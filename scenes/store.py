@@ -28,7 +28,7 @@ POINTS = {"positions": "P3", "colors": "P3"}
 TRACKS = {"positions": "NT3", "visible": "NT", "times": "T"} | dict.fromkeys(
     ("label", "instance", "part"), "N"
 )
-PLAIN = ("name", "label_names", "part_names", "frame_rate", "notes", "posed", "estimated")
+PLAIN = ("name", "label_names", "part_names", "frame_rate", "notes", "timed", "posed", "estimated")
 COLORS = ("up", "background")
 
 
@@ -154,12 +154,14 @@ def _checked(record, source: str | Path) -> tuple[dict, list[dict]]:
         raise BadInput(
             f"{source}: version: {version!r} is newer than this version reads ({VERSION})"
         )
+    record.setdefault("timed", False)  # scenes saved before it was known
     kinds = {
         "name": str,
         "label_names": list,
         "part_names": list,
         "frame_rate": (int, float),
         "notes": list,
+        "timed": bool,
         "posed": bool,
         "estimated": bool,
         "up": list,

@@ -111,12 +111,16 @@ def posed(scene: Scene) -> Scene:
 
 def learn(made: Run, config: FitConfig) -> Run:
     """Train, lift semantics and write everything into the run folder."""
+    from ..scenes.motion.jumps import jumping
     from ..scenes.motion.masks import motion_masks
 
     scene, checkpoint = made.scene, made.folder / "checkpoint.safetensors"
     torch.manual_seed(config.seed)
     if config.pose_rate == 0 and scene.estimated:
         config = dataclasses.replace(config, pose_rate=1e-3)
+    if config.motion == "scaffold" and scene.timed and jumping(scene):
+        console.print("[dim]frames jump too far to follow anything: motion is learned by a network at nodes[/dim]")
+        config = config.without_following()
     maps = None if config.semantics == "none" else teacher_maps(made, config)
     moving = motion_masks(scene) if config.moving else None
     if checkpoint.exists():
@@ -126,11 +130,14 @@ def learn(made: Run, config: FitConfig) -> Run:
     else:
         from ..fields.gaussians.start import start_field
 
+        said = len(scene.notes)
         with console.status("first Gaussians from the video"):
             field = start_field(scene, config)
+        for note in scene.notes[said:]:
+            console.print(f"[dim]{note}[/dim]")
         if config.motion == "scaffold" and field.motion.kind != "scaffold":
-            console.print("[dim]nothing moves that could be followed from frame to frame: the field is still; where "
-                          "frames jump, as between cameras, --set motion=network learns motion without that[/dim]")
+            console.print("[dim]nothing moves that could be followed from frame to frame: the field is still; "
+                          "--set motion=nodes learns motion without that[/dim]")
         trainer = Trainer(field.to(device()), scene, config, maps and maps.maps, flows(scene, config), moving)
     train(trainer, made)
     if maps is not None and config.semantics == "lift":

@@ -18,32 +18,31 @@ BENT_MOBILITY = 3.0  # of all others: their depth was guessed, and pictures tell
 def start_field(scene: Scene, config: FitConfig) -> GaussianField:
     """Gaussians at the scene's points, or at points triangulated from its video, with the motion of ``config``.
 
-    A video in which nothing moves gets no motion. Where the video yields no points (synthetic objects before an
-    empty background), uniform random ones are used, as D-NeRF scenes are started.
+    A video in which nothing moves gets no motion. Where nothing can be triangulated (synthetic objects before an empty
+    background), uniform random points are used, as D-NeRF scenes are started. Brightness changes over time only in a
+    video: to frames that jump it would mean one brightness for each, which views held out do not have.
     """
     from ...scenes.motion.jumps import jumping
     from ...scenes.motion.points import initial_points
 
-    points = scene.points or PointCloud(torch.zeros(0, 3), torch.zeros(0, 3)) if jumping(scene) else initial_points(scene, config.initial_points)
+    points = initial_points(scene, config.initial_points)
     if len(points) < 100:
         points = random_points(scene, config.initial_points, seed=config.seed)
-    background = scene.background
+    style = {"background": scene.background, "lights": 0 if jumping(scene) else config.lights}
     if config.motion in ("network", "nodes"):
         motion = {"network": DeformationNetwork, "nodes": NodeNetwork}[config.motion](
             depth=config.network_depth, width=config.network_width, time_frequencies=config.time_frequencies,
             time_network=config.time_network,
         )
         anchors = motion.settle(points.positions) if config.motion == "nodes" else None
-        return from_points(points, config.sh_degree, motion, anchors, background, lights=config.lights)
+        return from_points(points, config.sh_degree, motion, anchors, **style)
     scaffold = None
-    if config.motion == "scaffold":
+    if config.motion == "scaffold" and not jumping(scene):
         scaffold = moving_nodes(scene)
     if scaffold is None:
-        still = PointCloud(points.positions, points.colors)
-        return from_points(still, config.sh_degree, background=background, lights=config.lights)
+        return from_points(PointCloud(points.positions, points.colors), config.sh_degree, **style)
     positions, anchors = anchor(points, scaffold)
-    resting = PointCloud(positions, points.colors)
-    return from_points(resting, config.sh_degree, scaffold, anchors, background, lights=config.lights)
+    return from_points(PointCloud(positions, points.colors), config.sh_degree, scaffold, anchors, **style)
 
 
 def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
@@ -59,4 +58,3 @@ def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
     return NodeScaffold.from_trajectories(
         lifted.positions[chosen], lifted.times, canonical, things=lifted.things[chosen], mobility=mobility
     )
-

@@ -80,7 +80,7 @@ class Trainer:
         image, target = image.squeeze(0), self.images[index].to(self.device)
         terms = {"color": photometric(image, target, config.ssim)}
         terms |= self._motion_terms(index, state)
-        if config.lights and config.light_weight:
+        if field.light.shape[1] and config.light_weight:
             terms["light"] = config.light_weight * unevenness(field.light)
         if self._distilling():
             grid = self.maps[index].to(self.device)

@@ -155,11 +155,11 @@ def _completed(fit: StillFit, trusted: Tensor, splat: Tensor, farthest: float) -
     """Inverse depth [H, W] everywhere: trusted, else splatted, else interpolated."""
     value = torch.where(trusted, fit.inverse_depth, splat)
     weight = torch.where(trusted, 1.0, 0.3 * (splat > 0))
-    filled = _interpolated(value.numpy(), weight.numpy(), farthest)
+    filled = interpolated(value.numpy(), weight.numpy(), farthest)
     return torch.from_numpy(filled).clamp_min(1e-6)
 
 
-def _interpolated(value: np.ndarray, weight: np.ndarray, default: float) -> np.ndarray:
+def interpolated(value: np.ndarray, weight: np.ndarray, default: float) -> np.ndarray:
     """Fill ``value`` [H, W] where ``weight`` is 0 from around, coarse to fine (pull-push).
 
     Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.3.
@@ -173,7 +173,7 @@ def _interpolated(value: np.ndarray, weight: np.ndarray, default: float) -> np.n
     half = ((width + 1) // 2, (height + 1) // 2)
     total = cv2.resize((value * weight).astype(np.float32), half, interpolation=cv2.INTER_AREA)
     share = cv2.resize(weight.astype(np.float32), half, interpolation=cv2.INTER_AREA)
-    coarse = _interpolated(total / np.maximum(share, 1e-8), np.minimum(1, share * 4) * (share > 0), default)
+    coarse = interpolated(total / np.maximum(share, 1e-8), np.minimum(1, share * 4) * (share > 0), default)
     around = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     share = np.clip(weight, 0, 1)
     return (share * value + (1 - share) * around).astype(np.float32)

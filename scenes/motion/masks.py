@@ -9,18 +9,19 @@ from torch import Tensor
 from ..scene import Scene
 from .background import changed_masks
 from .evidence import dilated, flow_masks
+from .jumps import jumping
 
 
 def motion_masks(scene: Scene, dilate: int = 0) -> Tensor:
     """Masks [T, H, W] bool of what moves in the training frames, widened by ``dilate`` pixels.
 
     From flow that no still world explains (:func:`.evidence.flow_masks`); where the cameras are known, corrected
-    by how the still world looks in other frames (:func:`.background.changed_masks`). Kept with ``scene`` while it
-    lives.
+    by how the still world looks in other frames (:func:`.background.changed_masks`). Nothing is told to move by a
+    single frame, or where known cameras jump. Kept with ``scene`` while it lives.
     """
-    if len(scene.train) < 2:
-        frame = scene.split("train")[0]
-        return torch.zeros(1, frame.camera.height, frame.camera.width, dtype=torch.bool)
+    if len(scene.train) < 2 or jumping(scene):
+        camera = scene.cameras[0]
+        return torch.zeros(len(scene.train), camera.height, camera.width, dtype=torch.bool)
     if not scene.posed:
         return flow_masks(scene, posed=False, dilate=dilate)
     masks = getattr(scene, "_motion_masks", None)

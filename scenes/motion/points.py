@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 
 from ..scene import PointCloud, Scene
-from .depth import static_depth, trusted_pixels, unprojected
+from .depth import interpolated, static_depth, trusted_pixels, unprojected
+from .jumps import jumping
 from .masks import motion_masks
+from .matched import matched_features
 from .moving_points import moving_points, near_tracks
 from .triangulate import still_fits
 
 SAME_COLOR = 0.15  # mean difference of two pictures of a point at most
+FILLED = 8  # frames of a video, which shows most things again and again, that plain regions are filled from
+MATCHED = 200  # features from which on photographs tell enough of depth
 
 
 def initial_points(scene: Scene, count: int = 20_000) -> PointCloud:
@@ -20,10 +24,13 @@ def initial_points(scene: Scene, count: int = 20_000) -> PointCloud:
     Still points are triangulated from the flow between frames with known cameras, a point of the scene's own
     joining them where it has any. A tenth of them covers what could not be triangulated (plain walls, the sky) at
     interpolated depth. Moving points, as many as their share of the picture asks for, lie at the depth of the motion
-    scaffold. Empty when the video yields nothing.
+    scaffold. Where a scene without points is not a video but photographs that jump, features matched between these
+    give the still points and nothing is taken to move; a note of the scene says so. Empty when nothing can be found.
     """
     if len(scene.train) < 2:
         return scene.points if scene.points is not None else _empty()
+    if jumping(scene):
+        return scene.points if scene.points is not None else _photographed_points(scene, count)
     moving, followed = motion_masks(scene), near_tracks(scene)
     share = float(moving.float().mean())
     moving_count = int(count * min(0.5, 2 * share)) if moving.any() else 0
@@ -51,7 +58,33 @@ def _still_points(scene: Scene, trusted: Tensor, followed: Tensor, count: int) -
     positions, colors, cost = (torch.cat(values) for values in zip(*parts, strict=True))
     real = _supported(scene, positions, colors, followed)
     known = _thinned(positions[real], colors[real], cost[real], count=int(0.9 * count))
-    return _joined(known, _filled_points(scene, trusted, count - len(known))) if len(known) else known
+    if not len(known):
+        return known
+    return _joined(known, _filled_points(scene, trusted, static_depth(scene), count - len(known), FILLED))
+
+
+def _photographed_points(scene: Scene, count: int) -> PointCloud:
+    """Points of features matched between photographs, and a tenth from depth interpolated between each one's own."""
+    frames, features = scene.split("train"), matched_features(scene)
+    found = sum(len(seen.pixels) for seen in features)
+    if found < MATCHED:
+        scene.notes.append(f"points: none, as frames jump too far for optical flow and only {found} features match")
+        return _empty()
+    farthest = float(torch.cat([seen.inverse_depth for seen in features]).quantile(0.02))
+    known, depth = [], []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for frame, seen in zip(frames, features, strict=True):
+        x, y = seen.pixels.floor().long().unbind(-1)
+        position = frame.camera.unproject(seen.pixels, 1 / seen.inverse_depth)
+        parts.append((position, frame.image[y, x], seen.deviation / seen.inverse_depth))
+        inverse, there = torch.zeros(2, *frame.image.shape[:2])
+        inverse[y, x], there[y, x] = seen.inverse_depth, 1.0
+        depth.append(1 / torch.from_numpy(interpolated(inverse.numpy(), there.numpy(), farthest)).clamp_min(1e-6))
+        known.append(there > 0)
+    points = _thinned(*(torch.cat(values) for values in zip(*parts, strict=True)), count=int(0.9 * count))
+    scene.notes.append(f"points: frames jump too far for optical flow: started from {found} features matched in them")
+    filled = _filled_points(scene, torch.stack(known), torch.stack(depth), count - len(points), len(frames))
+    return _joined(points, filled)
 
 
 def _supported(scene: Scene, positions: Tensor, colors: Tensor, followed: Tensor) -> Tensor:
@@ -73,17 +106,20 @@ def _supported(scene: Scene, positions: Tensor, colors: Tensor, followed: Tensor
     return (views > 0) & (alike >= 0.5 * views)
 
 
-def _filled_points(scene: Scene, trusted: Tensor, count: int) -> PointCloud:
-    """Points at interpolated depth on pixels far from any trusted one, in a few frames."""
+def _filled_points(scene: Scene, known: Tensor, depth: Tensor, count: int, pictures: int) -> PointCloud:
+    """About ``count`` points at z-depth ``depth`` [T, H, W] on still pixels far from any ``known`` [T, H, W], in so
+    many ``pictures`` at most."""
     import cv2
 
-    frames, depth, moving = scene.split("train"), static_depth(scene), motion_masks(scene, dilate=4)
-    chosen_frames = torch.linspace(0, len(frames) - 1, min(8, len(frames))).round().long().unique().tolist()
+    frames, moving = scene.split("train"), motion_masks(scene, dilate=4)
+    chosen_frames = torch.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().long().unique().tolist()
     generator = torch.Generator().manual_seed(1)
     positions, colors = [], []
     for t in chosen_frames:
-        near = cv2.dilate(trusted[t].numpy().astype("uint8"), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+        near = cv2.dilate(known[t].numpy().astype("uint8"), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
         empty = (torch.from_numpy(near) == 0) & ~moving[t]
+        if frames[t].has("alpha"):
+            empty &= frames[t].alpha > 0.5
         wanted = count / len(chosen_frames)
         empty &= torch.rand(empty.shape, generator=generator) < min(1, wanted / max(1, int(empty.sum())))
         positions.append(unprojected(scene, t, empty, depth[t]))

@@ -47,6 +47,7 @@ def read(path: Path, background: str = "black", split: str = "test") -> Scene:
         test=list(range(len(training), len(training) + len(testing))),
         points=read_ply(ply) if ply.is_file() else None,
         background=color,
+        timed=True,
     )
 
 

@@ -63,6 +63,7 @@ def read(path: Path, resolution: str | None = None, split: str = "auto") -> Scen
         test=list(range(len(train), len(frames))),
         points=_points(path / "points.npy", center, scale),
         up=upward([frame.camera for frame in frames]),
+        timed=True,
     )
 
 

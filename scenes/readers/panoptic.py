@@ -69,6 +69,7 @@ def read(path: Path) -> Scene:
         test=list(range(len(training), len(frames))),
         frame_rate=float(numbers(head.get("fps", 30), (), source, "fps")),
         up=upward([frame.camera for frame in frames]),
+        timed=True,
     )
 
 

@@ -72,6 +72,7 @@ def read(path: Path, background: str = "black") -> Scene:
         points=_points(file, head),
         up=upward([frame.camera for frame in frames]),
         background=color,
+        timed=all("time" in entry for entry in head["frames"]),
     )
 
 
