@@ -19,6 +19,7 @@ from .triangulate import Epipolar
 FEATURES = 3000  # per picture: more only costs time
 CONTRAST = 0.01  # SIFT's least contrast: a quarter of its own default, as epipolar lines tell most wrong matches
 NEIGHBORS = 10  # pictures that each is matched with
+SAME_PLACE = 0.01  # share of the scene's extent within which cameras stand at one place
 BAND = 2.0  # pixels from the epipolar lines
 RATIO = 0.8  # of distances to the best and the second match (Lowe, Distinctive Image Features, IJCV 2004)
 AGREEMENT = 1.5  # pixels between a match and the feature's depth
@@ -83,13 +84,15 @@ def _detected(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(cameras: list[Camera], extent: float) -> list[tuple[int, int]]:
-    """Pairs of cameras that stand and look alike: near to each other, as are the points ``extent`` ahead of them."""
+    """Pairs of cameras that stand and look alike: near to each other, as are the points ``extent`` ahead of them; but
+    not at the same place, from where nothing tells depth."""
     centers = torch.stack([camera.center for camera in cameras])
     ahead = centers + extent * torch.stack([camera.viewmat[2, :3] for camera in cameras])
-    apart = torch.cdist(centers, centers) + torch.cdist(ahead, ahead)
-    apart.fill_diagonal_(torch.inf)
-    nearest = apart.topk(min(NEIGHBORS, len(cameras) - 1), largest=False).indices.tolist()
-    return sorted({(min(pair), max(pair)) for one, others in enumerate(nearest) for pair in ((one, o) for o in others)})
+    way = torch.cdist(centers, centers)
+    apart = (way + torch.cdist(ahead, ahead)).masked_fill(way < SAME_PLACE * extent, torch.inf)
+    nearest = apart.topk(min(NEIGHBORS, len(cameras) - 1), largest=False).indices
+    chosen = torch.zeros_like(apart, dtype=torch.bool).scatter(1, nearest, True) & apart.isfinite()
+    return [tuple(pair) for pair in (chosen | chosen.T).triu().nonzero().tolist()]
 
 
 def _fundamental(first: Camera, second: Camera) -> Tensor:
@@ -129,6 +132,8 @@ def _better(alike: Tensor, best: Tensor, column: Tensor) -> Tensor:
 def _triangulated(cameras: list[Camera], features: list, index: int, matches: dict[int, _Matches]) -> Seen:
     """The features of picture ``index`` with the inverse depth that most of their matches agree on."""
     pixels, others = features[index][0], sorted(matches)
+    if not others:
+        return Seen(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0))
     target = torch.zeros(len(others), 2, len(pixels))
     valid, distinct = torch.zeros(2, len(others), len(pixels), dtype=torch.bool)
     for slot, other in enumerate(others):

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from semaflow.fields.gaussians.config import preset
 from semaflow.fields.gaussians.start import start_field
+from semaflow.fields.gaussians.trainer import Trainer
+from semaflow.fields.metrics import psnr
 from semaflow.scenes import Camera, Frame, Scene, simulate
 from semaflow.scenes.motion.jumps import jumping
 from semaflow.scenes.motion.masks import motion_masks
@@ -76,3 +78,24 @@ def test_photographs_without_texture_yield_no_points_and_say_so():
     noisy = [f.with_layers(image=f.image + 0.2 * torch.rand(160, 240, 3, generator=generator)) for f in plain]
     empty = replace(scene, frames=noisy, notes=[])
     assert len(initial_points(empty, 1000)) == 0 and "none" in empty.notes[-1]
+
+
+def test_pictures_from_one_place_tell_no_depth():
+    scene = photographs()
+    frames = [frame.with_camera(scene.cameras[0]) for frame in scene.frames]
+    assert all(len(seen.pixels) == 0 for seen in matched_features(replace(scene, frames=frames)))
+
+
+def test_a_field_of_photographs_shows_views_held_out():
+    """From points found by flow, which follows nothing here, the same training ends at 16.3 dB."""
+    held_out = (2, 7)
+    train = [index for index in range(12) if index not in held_out]
+    scene = replace(photographs(), train=train, test=list(held_out), notes=[])
+    config = preset("tiny").replaced(iterations=200, initial_points=3000, densify_until=150, position_until=200)
+    torch.manual_seed(0)
+    trainer = Trainer(start_field(scene, config), scene, config)
+    while not trainer.finished:
+        trainer.step()
+    with torch.no_grad():
+        shown = [psnr(trainer.field.render(f.camera, f.time).color, f.image) for f in scene.split("test")]
+    assert sum(shown) / len(shown) > 17.7
