@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from .companions import TIMES, companions, symmetric
 from .field import GaussianField
 
 SUPERSAMPLING = 6  # pixels rendered per cell of the teacher's grid, each way
+SEEN = 3e-6  # cells that a Gaussian must cover, all frames together, to be given a code
 RIDGE = 1e-3  # pull of codes to 0, in shares of the weight that a Gaussian is seen with
 
 
@@ -32,7 +35,7 @@ def render_features(field: GaussianField, codes: Tensor, camera: Camera, time: f
 def lift(field: GaussianField, cameras: list[Camera], times: list[float], maps, sweeps: int = 10, progress=None):
     """Feature codes [N, d] for the Gaussians of ``field`` from teacher maps of the frames.
 
-    Without ``sweeps`` the average of all maps, weighted by the share T alpha that a Gaussian has in each pixel (the
+    Without ``sweeps`` the average of all maps, weighted by the share T alpha that a Gaussian has in each cell (the
     adjoint of rendering; training-free uplifting, Marrie et al. 2024).
 
     The maps are coarse, so what they say of a small thing is mostly about its surroundings. With A the rendering
@@ -44,47 +47,57 @@ def lift(field: GaussianField, cameras: list[Camera], times: list[float], maps, 
     for the cells tell apart what the second term keeps in one piece. Each sweep is a step of conjugate gradients
     (Hestenes and Stiefel 1952), scaled by the diagonal; few of them leave the maps' noise out.
 
+    A is held in memory, with its transpose: 16 bytes for each Gaussian in each cell that shows it.
+
     Args:
         cameras, times: of the frames.
         maps: sequence of [h, w, d] float maps, one per frame, covering the whole image.
         progress: called after each frame with the share done, 0..1.
     """
-    views, done = list(zip(cameras, times, maps, strict=True)), 0
-
-    def through(codes: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The maps (None) or the rendered ``codes``, averaged over cells and summed over what shows each Gaussian."""
-        nonlocal done
-        total, weight = 0.0, 0.0
-        for camera, time, target in views:
-            height, width, _ = target.shape
-            state, view = field.at(time), working_camera(camera, height, width)
-            if codes is None:
-                cells = target.to(state.means)
-            else:
-                cells = area_average(state.render(view, channels=(), values=codes).values, height, width)
-            spread = cells.repeat_interleave(view.height // height, 0).repeat_interleave(view.width // width, 1)
-            sums, share = state.uplift(spread.contiguous(), view)
-            total, weight = total + sums, weight + share
-            done += 1
-            if progress:
-                progress(done / (len(views) * (sweeps + 1)))
-        return total, weight
-
-    sums, weight = through(None)
-    seen = (weight >= 1e-4)[:, None]
+    A, adjoint = _rendering(field, cameras, times, [target.shape[:2] for target in maps], progress)
+    wanted = torch.cat([target.flatten(0, 1) for target in maps]).to(field.means)
+    sums, weight = adjoint @ wanted, adjoint @ torch.ones_like(wanted[:, :1])
+    seen = weight >= SEEN
     if not sweeps or field.count < 2:
-        return torch.where(seen, sums / weight.clamp_min(1e-6)[:, None], 0.0)
+        return torch.where(seen, sums / weight.clamp_min(SEEN), 0.0)
     ids, together = companions([field.at(time) for time in TIMES])
     # Of two Gaussians the one less seen says how much there is to tell them apart by.
-    links = symmetric(ids, together * torch.minimum(weight[:, None], weight[ids]))
-    degree = torch.sparse.sum(links, 1).to_dense()[:, None]
-    ridge = RIDGE * weight[:, None]
-    diagonal = (weight[:, None] + degree + ridge).clamp_min(1e-6)
+    links = symmetric(ids, together * torch.minimum(weight, weight[ids, 0]))
+    kept = torch.sparse.sum(links, 1).to_dense()[:, None] + RIDGE * weight
+    diagonal = (weight + kept).clamp_min(1e-8)
 
     def normal(codes: Tensor) -> Tensor:
-        return through(codes)[0] + degree * codes - links @ codes + ridge * codes
+        return adjoint @ (A @ codes) + kept * codes - links @ codes
 
     return torch.where(seen, conjugate_gradients(normal, sums, diagonal, sweeps), 0.0)
+
+
+def _rendering(
+    field: GaussianField, cameras: list[Camera], times: list[float], grids, progress
+) -> tuple[Tensor, Tensor]:
+    """Rendering averaged over the cells of all frames as a sparse matrix [cells, N], and its transpose."""
+    entries, cells = [], 0
+    for number, (camera, time, (height, width)) in enumerate(zip(cameras, times, grids, strict=True), 1):
+        view = working_camera(camera, height, width)
+        rows, columns, values = field.at(time).cell_weights(view, height, width)
+        entries.append(((rows + cells).int(), columns.int(), values))
+        cells += height * width
+        if progress:
+            progress(number / len(cameras))
+    rows, columns, values = map(torch.cat, zip(*entries, strict=True))
+    shape = (cells, field.count)
+    by_column = columns.sort(stable=True).indices
+    return _compressed(rows, columns, values, shape), _compressed(
+        columns[by_column], rows[by_column], values[by_column], shape[::-1]
+    )
+
+
+def _compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse matrix of entries in the order of their rows."""
+    starts = torch.searchsorted(rows, torch.arange(shape[0] + 1, device=rows.device, dtype=rows.dtype), out_int32=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")  # products with vectors are not new
+        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
 
 
 def conjugate_gradients(apply, right: Tensor, diagonal: Tensor, steps: int) -> Tensor:

@@ -11,6 +11,7 @@ from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
 from .native import RECORD_INTS
 from .order import ordering
 from .strongest_cpu import strongest_kernel
+from .tile_weights_cpu import tile_weights_kernel
 from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
 
 BLOCK = 4096  # Gaussians per task when records are written
@@ -208,4 +209,12 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     ids = torch.full(shape, -1, dtype=torch.int64)
     weights = frame.depths.new_zeros(shape)
     bridge.launch_tasks(strongest_kernel(_real(weights)), frame.tasks, [*_scene(frame, k), flat(ids), flat(weights)])
+    return ids, weights
+
+
+def tile_weights(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Gaussian and summed weight of each intersection with a tile, in the order of ``frame.list``: [E], [E]."""
+    ids = torch.empty(len(frame.list), dtype=torch.int64)
+    weights = frame.depths.new_empty(len(frame.list))
+    bridge.launch_tasks(tile_weights_kernel(_real(weights)), frame.tasks, [*_scene(frame), flat(ids), flat(weights)])
     return ids, weights

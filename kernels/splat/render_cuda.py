@@ -163,3 +163,12 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     arguments = [*_scene(frame, k, *_geometry(frame)), _table(ids), _table(weights)]
     bridge.launch(kernel, frame.tasks * PIXELS, arguments, weights)
     return ids, weights
+
+
+def tile_weights(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Gaussian and summed weight of each intersection with a tile, in the order of ``frame.list``: [E], [E]."""
+    weights = frame.depths.new_zeros(len(frame.list))
+    kernel = _kernels(weights, 1)[1][4]
+    arguments = [*_scene(frame, 1, *_geometry(frame)), _line(weights)]
+    bridge.launch(kernel, frame.tasks * PIXELS, arguments, weights)
+    return _rows(frame)[frame.list.long()], weights
