@@ -7,6 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from ...kernels.splat import CELL
 from ...scenes import Camera
 from ..losses import area_average
 from .companions import TIMES, companions, symmetric
@@ -47,15 +48,18 @@ def lift(field: GaussianField, cameras: list[Camera], times: list[float], maps, 
     for the cells tell apart what the second term keeps in one piece. Each sweep is a step of conjugate gradients
     (Hestenes and Stiefel 1952), scaled by the diagonal; few of them leave the maps' noise out.
 
-    A is held in memory, with its transpose: 16 bytes for each Gaussian in each cell that shows it.
+    A is held in memory, with its transpose: 16 bytes for each Gaussian in each cell that shows it. So that this stays
+    bounded by the frames' size, maps finer than the kernels' cells of the frames are averaged to these.
 
     Args:
         cameras, times: of the frames.
         maps: sequence of [h, w, d] float maps, one per frame, covering the whole image.
         progress: called after each frame with the share done, 0..1.
     """
-    A, adjoint = _rendering(field, cameras, times, [target.shape[:2] for target in maps], progress)
-    wanted = torch.cat([target.flatten(0, 1) for target in maps]).to(field.means)
+    grids = [_grid(camera, target) for camera, target in zip(cameras, maps, strict=True)]
+    A, adjoint = _rendering(field, cameras, times, grids, progress)
+    wanted = torch.cat([area_average(target, *grid).flatten(0, 1) for target, grid in zip(maps, grids, strict=True)])
+    wanted = wanted.to(field.means)
     sums, weight = adjoint @ wanted, adjoint @ torch.ones_like(wanted[:, :1])
     seen = weight >= SEEN
     if not sweeps or field.count < 2:
@@ -72,14 +76,19 @@ def lift(field: GaussianField, cameras: list[Camera], times: list[float], maps, 
     return torch.where(seen, conjugate_gradients(normal, sums, diagonal, sweeps), 0.0)
 
 
+def _grid(camera: Camera, target: Tensor) -> tuple[int, int]:
+    """Rows and columns of cells that the map ``target`` is lifted in."""
+    height, width, _ = target.shape
+    return min(height, max(1, camera.height // CELL)), min(width, max(1, camera.width // CELL))
+
+
 def _rendering(
     field: GaussianField, cameras: list[Camera], times: list[float], grids, progress
 ) -> tuple[Tensor, Tensor]:
     """Rendering averaged over the cells of all frames as a sparse matrix [cells, N], and its transpose."""
     entries, cells = [], 0
     for number, (camera, time, (height, width)) in enumerate(zip(cameras, times, grids, strict=True), 1):
-        view = working_camera(camera, height, width)
-        rows, columns, values = field.at(time).cell_weights(view, height, width)
+        rows, columns, values = field.at(time).cell_weights(camera.resized(CELL * width, CELL * height))
         entries.append(((rows + cells).int(), columns.int(), values))
         cells += height * width
         if progress:

@@ -95,17 +95,13 @@ class GaussianState:
             normalize=False,
         )
 
-    def cell_weights(self, camera: Camera, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        """How much of each cell of a grid of ``height`` x ``width`` over the picture the Gaussians cover, as soft as
-        ``camera`` draws them.
+    def cell_weights(self, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
+        """How much of each cell of ``splat.CELL`` pixels along its edge the Gaussians cover.
 
-        Cells [E], ascending row by row, Gaussians [E] and their mean weights T alpha over the cell [E], 0..1; pairs
-        without weight are left out. Each cell is drawn as one tile of the kernels.
+        Cells [E], ascending row by row, Gaussians [E], and their mean weights T alpha over the cell [E], 0..1; pairs
+        without weight are left out.
         """
-        view = camera.resized(splat.TILE * width, splat.TILE * height)
-        blur = splat.BLUR * (view.width * view.height) / (camera.width * camera.height)
-        cells, gaussians, weights = splat.tile_weights(
-            *self.geometry, view.viewmat[None].to(self.means), view.K[None].to(self.means), view.width, view.height,
-            eps2d=blur,
+        return splat.cell_weights(
+            *self.geometry, camera.viewmat[None].to(self.means), camera.K[None].to(self.means), camera.width,
+            camera.height,
         )
-        return cells, gaussians, weights / splat.TILE**2

@@ -4,6 +4,6 @@ ALPHA_MAX = 0.999  # opacity of one Gaussian at a pixel is clamped here; no grad
 ALPHA_MIN = 1.0 / 255.0  # contributions below are skipped
 TRANSMITTANCE_MIN = 1e-4  # the Gaussian that would bring a pixel to this or below is left out, and the pixel is done
 TILE = 16  # pixels along the edge of a tile
+CELL = TILE // 2  # and of the cells that weights are summed over
 FOV_MARGIN = 0.3  # the projection's Jacobian is held constant beyond (1 + this) of the half field of view
 EXTENT_SLACK = 1.0 / 64.0  # pixels added to an ellipse's extent, so that rounding never loses a pixel
-BLUR = 0.3  # added to the diagonal of the image covariance where not told otherwise (eps2d), pixels squared

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .constants import BLUR, TILE
+from .constants import TILE
 from .frame import PER_CAMERA, PER_GAUSSIAN, PER_SPLAT, Frame, Settings
 from .functions import Composite
 from .inputs import expect, projected
@@ -24,7 +24,7 @@ def rasterization(
     near_plane: float = 0.01,
     far_plane: float = 1e10,
     radius_clip: float = 0.0,
-    eps2d: float = BLUR,
+    eps2d: float = 0.3,
     sh_degree: int | None = None,
     packed: bool = True,
     tile_size: int = 16,

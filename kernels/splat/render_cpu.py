@@ -5,13 +5,13 @@ from torch import Tensor
 
 from .. import bridge
 from ..bridge import flat
+from .cells_cpu import cells_kernel
 from .channels_cpu import channel_kernels
 from .finite_cpu import finite_kernel
 from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
 from .native import RECORD_INTS
 from .order import ordering
 from .strongest_cpu import strongest_kernel
-from .tile_weights_cpu import tile_weights_kernel
 from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
 
 BLOCK = 4096  # Gaussians per task when records are written
@@ -212,9 +212,10 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     return ids, weights
 
 
-def tile_weights(frame: Frame) -> tuple[Tensor, Tensor]:
-    """Gaussian and summed weight of each intersection with a tile, in the order of ``frame.list``: [E], [E]."""
+def cell_sums(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Gaussian of each intersection with a tile, in the order of ``frame.list`` [E], and the sums of its weights over
+    the tile's four cells, row by row [E, 4]."""
     ids = torch.empty(len(frame.list), dtype=torch.int64)
-    weights = frame.depths.new_empty(len(frame.list))
-    bridge.launch_tasks(tile_weights_kernel(_real(weights)), frame.tasks, [*_scene(frame), flat(ids), flat(weights)])
-    return ids, weights
+    sums = frame.depths.new_empty(len(frame.list), 4)
+    bridge.launch_tasks(cells_kernel(_real(sums)), frame.tasks, [*_scene(frame), flat(ids), flat(sums)])
+    return ids, sums

@@ -165,10 +165,11 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     return ids, weights
 
 
-def tile_weights(frame: Frame) -> tuple[Tensor, Tensor]:
-    """Gaussian and summed weight of each intersection with a tile, in the order of ``frame.list``: [E], [E]."""
-    weights = frame.depths.new_zeros(len(frame.list))
-    kernel = _kernels(weights, 1)[1][4]
-    arguments = [*_scene(frame, 1, *_geometry(frame)), _line(weights)]
-    bridge.launch(kernel, frame.tasks * PIXELS, arguments, weights)
-    return _rows(frame)[frame.list.long()], weights
+def cell_sums(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Gaussian of each intersection with a tile, in the order of ``frame.list`` [E], and the sums of its weights over
+    the tile's four cells, row by row [E, 4]."""
+    sums = frame.depths.new_zeros(len(frame.list), 4)
+    kernel = _kernels(sums, 1)[1][4]
+    arguments = [*_scene(frame, 4, *_geometry(frame)), _table(sums)]
+    bridge.launch(kernel, frame.tasks * PIXELS, arguments, sums)
+    return _rows(frame)[frame.list.long()], sums

@@ -9,7 +9,7 @@ import functools
 
 import warp as wp
 
-from .constants import ALPHA_MAX, ALPHA_MIN, TILE, TRANSMITTANCE_MIN
+from .constants import ALPHA_MAX, ALPHA_MIN, CELL, TILE, TRANSMITTANCE_MIN
 
 PIXELS = TILE * TILE  # threads per tile
 REGISTERS = 32  # channels that a thread holds
@@ -86,7 +86,7 @@ def emission(real):
 
 @functools.cache
 def compositing(real, registers: int):
-    """Kernels ``(composite, adjoint, lift, strongest, tile_weights)`` whose threads hold ``registers`` channels."""
+    """Kernels ``(composite, adjoint, lift, strongest, cells)`` whose threads hold ``registers`` channels."""
     vec2, vec3, pixel = wp.types.vector(2, real), wp.types.vector(3, real), wp.types.vector(registers, real)
     total, anybody, leads = cooperation(real)
     module = f"semaflow_pixels_{real.__name__}_{registers}"
@@ -354,7 +354,7 @@ def compositing(real, registers: int):
                 T = after
 
     @wp.kernel(module=module, enable_backward=False)
-    def tile_weights(
+    def cells(
         width: int,
         height: int,
         channels: int,
@@ -364,29 +364,22 @@ def compositing(real, registers: int):
         conics: wp.array(dtype=vec3),
         opacities: wp.array(dtype=real),
         rows: wp.array(dtype=wp.int64),
-        weights: wp.array(dtype=real),
+        sums: wp.array2d(dtype=real),
         first: int,
     ):
         at = place(wp.tid() + first, width, height)
+        if at[1] >= width or at[2] >= height:
+            return
+        part = at[2] % TILE // CELL * 2 + at[1] % TILE // CELL
         T = one
-        alive = int(at[1] < width and at[2] < height)
         for e in range(starts[at[0]], starts[at[0] + 1]):
-            if anybody(alive) == 0:
-                break
             s = entries[e]
             alpha = wp.min(opacity(conics[s], opacities[s], offset(means2d, s, at[1], at[2])), real(ALPHA_MAX))
-            w = zero
-            if alive == 1 and alpha >= real(ALPHA_MIN):
+            if alpha >= real(ALPHA_MIN):
                 after = T - T * alpha
                 if after <= real(TRANSMITTANCE_MIN):
-                    alive = 0
-                else:
-                    w = T * alpha
-                    T = after
-            if anybody(int(w > zero)) != 0:
-                lead = leads()
-                weight = total(w)
-                if lead == 1:
-                    wp.atomic_add(weights, e, weight)
+                    break
+                wp.atomic_add(sums, e, part, T * alpha)
+                T = after
 
-    return composite, adjoint, lift, strongest, tile_weights
+    return composite, adjoint, lift, strongest, cells

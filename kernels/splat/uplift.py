@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from .constants import BLUR
 from .frame import PER_GAUSSIAN, Settings
 from .inputs import expect, projected
 from .project import renderer
@@ -21,7 +20,7 @@ def uplift(
     near_plane: float = 0.01,
     far_plane: float = 1e10,
     radius_clip: float = 0.0,
-    eps2d: float = BLUR,
+    eps2d: float = 0.3,
     rasterize_mode: str = "classic",
     camera_model: str = "pinhole",
     covars: Tensor | None = None,

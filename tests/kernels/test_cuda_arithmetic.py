@@ -14,7 +14,7 @@ from tests.reference.gaussians import random_gaussians
 @pytest.fixture
 def cuda_kernels(monkeypatch):
     """Frames are arranged and rendered by the CUDA kernels; on one thread, since they add to shared memory."""
-    for name in ("contributors", "functions", "inputs", "project", "tile_weights", "uplift"):
+    for name in ("cell_weights", "contributors", "functions", "inputs", "project", "uplift"):
         # Functions of the package hide the modules of the same name.
         module = importlib.import_module(f"semaflow.kernels.splat.{name}")
         monkeypatch.setattr(module, "renderer", lambda like: render_cuda)
@@ -62,14 +62,14 @@ def test_same_images_and_gradients_as_the_cpu_kernels(case, request):
 
 
 def test_same_weights_as_the_cpu_kernels(request):
-    """Lifted maps, strongest contributors and weights by tile."""
+    """Lifted maps, strongest contributors and weights by cell."""
     scene = random_gaussians(22)
     maps = torch.rand(2, scene.height, scene.width, 5, generator=torch.Generator().manual_seed(0)).double()
 
     def tools():
         lifted = splat.uplift(*scene.geometry, maps, scene.viewmats, scene.Ks)
-        tiles, gaussians, weights = splat.tile_weights(*scene.geometry, *scene.views)
-        dense = weights.new_zeros(int(tiles.max()) + 1, len(scene.means)).index_put((tiles, gaussians), weights)
+        cells, gaussians, weights = splat.cell_weights(*scene.geometry, *scene.views)
+        dense = weights.new_zeros(int(cells.max()) + 1, len(scene.means)).index_put((cells, gaussians), weights)
         return *lifted, *splat.contributors(*scene.geometry, *scene.views, k=4), dense
 
     expected = tools()

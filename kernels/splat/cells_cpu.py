@@ -1,4 +1,4 @@
-"""How much each Gaussian weighs in each tile, on the CPU."""
+"""How much each Gaussian weighs in the cells of a tile, on the CPU."""
 
 import functools
 
@@ -6,7 +6,7 @@ import warp as wp
 
 from .native import kernel, snippet
 
-_TILE_WEIGHTS = r"""
+_CELLS = r"""
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
@@ -14,7 +14,7 @@ while (true) {
     int e = starts.data[index];
     for (List list(records.data, entries.data, starts.data, index); list.more(); e++) {
         const Record& r = list.next();
-        V total = {};
+        V total[4] = {};  // groups are as wide as cells
         if (tile.live > 0) {
             const Splat s(r, tile);
             for (int h = 0; h < 2; h++)
@@ -22,26 +22,27 @@ while (true) {
                     const int row = __builtin_ctz(rows);
                     V w;
                     tile.step(2 * row + h, s.alpha(h, R(row) - s.y), w);
-                    total += w;
+                    total[row / LANES * 2 + h] += w;
                 }
         }
         ids.data[e] = r.color;
-        weights.data[e] = Vec::sum(total);
+        for (int i = 0; i < 4; i++) sums.data[4LL * e + i] = Vec::sum(total[i]);
     }
 }
 """
 
 
 @functools.cache
-def tile_weights_kernel(real):
-    """Kernel that writes the Gaussian and the weight of each intersection, in the order of the tiles' lists."""
+def cells_kernel(real):
+    """Kernel that writes the Gaussian of each intersection and its weights summed over the tile's cells, in the order of
+    the tiles' lists."""
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
     return kernel(
-        "tile_weights",
-        f"semaflow_tile_weights_{real.__name__}",
-        snippet(real, _TILE_WEIGHTS),
+        "cells",
+        f"semaflow_cells_{real.__name__}",
+        snippet(real, _CELLS),
         {
             "width": int, "height": int, "starts": ints, "entries": ints, "records": ints,
-            "ids": wp.array(dtype=wp.int64), "weights": reals, "tasks": int, "counter": ints,
+            "ids": wp.array(dtype=wp.int64), "sums": reals, "tasks": int, "counter": ints,
         },
     )  # fmt: skip
