@@ -9,7 +9,9 @@ from semaflow.fields.gaussians.config import preset
 from semaflow.fields.gaussians.semantics import lift, render_features
 from semaflow.fields.gaussians.start import start_field
 from semaflow.fields.gaussians.trainer import Trainer
+from semaflow.fields.losses import area_average
 from semaflow.fields.metrics import psnr
+from semaflow.kernels.splat import CELL
 from semaflow.scenes import simulate
 from semaflow.scenes.motion.masks import motion_masks
 
@@ -86,6 +88,17 @@ def test_lifting_gives_back_features_that_were_rendered():
 
     assert error(swept) < 0.5 * error(seen)
     assert error(swept) < 0.05
+
+
+def test_maps_finer_than_cells_of_the_frames_are_averaged():
+    field, camera = trainer(iterations=1).field, world().cameras[0]
+    height, width = camera.height // CELL, camera.width // CELL
+    fine = [torch.rand(3 * height, 3 * width, 2, generator=torch.Generator().manual_seed(k)) for k in range(16)]
+    coarse = [area_average(values, height, width) for values in fine]
+    for sweeps in (0, 3):
+        codes = [lift(field, world().cameras, world().times, maps, sweeps) for maps in (fine, coarse)]
+        assert float(codes[0].abs().max()) > 0.1
+        torch.testing.assert_close(*codes, rtol=0, atol=1e-6)
 
 
 def test_constant_maps_lift_to_the_constant():
