@@ -129,7 +129,9 @@ def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | Non
         witness = WITNESS * margin / most * weight / (weight + ENOUGH)
         margin = torch.where(same, alike - cut + witness, -1.0)
     how = f"mask of {int(mask.sum())} pixels of {frame.name}"
-    return Selection.of(name, margin, 0.0 if threshold is None else threshold, query, how)
+    selection = Selection.of(name, margin, 0.0 if threshold is None else threshold, query, how)
+    selection.frame, selection.pixels = frame.name, mask
+    return selection
 
 
 def select(
