@@ -11,6 +11,7 @@ from ..fields import metrics
 from ..scenes import BadInput
 from ..scenes.motion.flow import Flows, pixel_grid, sample
 from .appearance import Appearance
+from .masks import parts_in
 from .progress import bar
 from .refine import refined
 from .selection import Selection
@@ -26,8 +27,9 @@ class Follower:
     best with how the thing looks in all of them. From there it goes frame by frame to the end and to the beginning. In
     each frame three witnesses vote for and against every pixel: the field's mask; the neighbour's mask, carried there
     by optical flow; and the looks, learned from the frames before. What the first two say counts as far as what they
-    show looks like the thing; what the field says, also no more than it was right where the thing is known. The
-    teacher outlines what has the majority.
+    show looks like the thing; what the field says, also no more than it was right where the thing is known. Of things
+    that look alike, a field that can be believed says which is meant: what has the majority apart from all that the
+    field shows is left out. The teacher outlines the rest.
 
     Args:
         run: an open ``Run``.
@@ -94,8 +96,9 @@ class Follower:
         """
         alike = looks(self.maps[index], rough.shape)
         carried, consistent = self.carried(mask, neighbour, index)
-        votes = alike + trust * support(rough, alike) * (2 * rough - 1)
-        return votes + support(carried, alike) * consistent * (2 * carried - 1) > 0
+        believed = trust * support(rough, alike)
+        votes = alike + believed * (2 * rough - 1) + support(carried, alike) * consistent * (2 * carried - 1)
+        return parts_in(votes > 0, rough > 0.5) if believed > 0.5 else votes > 0
 
     def carried(self, mask: Tensor, start: int, end: int) -> tuple[Tensor, Tensor]:
         """A mask [H, W] of frame ``start`` as frame ``end`` sees it, 0 to 1, and where the flow is consistent."""

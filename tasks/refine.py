@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..fields import metrics
-from .masks import inside_point
+from .masks import connected_parts, inside_point
 
 STRAY = 0.1  # share of a mask below which a part apart from the rest does not stretch the box
 AGREED = 0.5  # intersection over union with the rough mask from which the teacher's is believed
@@ -42,10 +42,7 @@ def refined(teacher, image: Tensor, mask: Tensor) -> tuple[Tensor, bool]:
 
 def without_strays(mask: Tensor) -> Tensor:
     """``mask`` [H, W] bool without connected parts of less than ``STRAY`` of its area."""
-    from scipy.ndimage import label
-
-    parts, _ = label(mask.numpy())
-    parts = torch.from_numpy(parts).long()
+    parts = connected_parts(mask)
     area = torch.bincount(parts.flatten())
     keep = area >= STRAY * mask.sum()
     keep[0] = False
