@@ -44,7 +44,8 @@ class Follower:
         if not self.teacher.can_mask:
             raise BadInput(f"refine: teacher {self.teacher.name} makes no masks; fit with sam or mobilesam")
         self.maps = feature_maps(self.frames, self.teacher, run.folder / "features")
-        self.flows = Flows.of(run.scene)
+        sizes = {tuple(frame.image.shape) for frame in self.frames}
+        self.flows = Flows.of(run.scene) if len(sizes) == 1 else None
 
     def __call__(self, selection: Selection, rough: Sequence[Tensor]) -> list[Tensor]:
         """Masks [H, W] bool of ``selection`` in the training frames, better than the field's soft ones ``rough``."""
@@ -71,9 +72,10 @@ class Follower:
     def known(self, selection: Selection) -> tuple[int, Tensor] | None:
         """Training frame and pixels [H, W] that the selection was made by, or None."""
         names = [frame.name for frame in self.frames]
-        if selection.pixels is None or selection.frame not in names or selection.pixels.shape != self.flows.size:
+        if selection.pixels is None or selection.frame not in names:
             return None
-        return names.index(selection.frame), selection.pixels
+        start = names.index(selection.frame)
+        return (start, selection.pixels) if selection.pixels.shape == self.frames[start].image.shape[:2] else None
 
     def clearest(self, rough: Sequence[Tensor]) -> tuple[int, Tensor]:
         """The frame in which a ``rough`` mask [H, W] is most like the others, and what the teacher makes of it."""
@@ -101,7 +103,13 @@ class Follower:
         return parts_in(votes > 0, rough > 0.5) if believed > 0.5 else votes > 0
 
     def carried(self, mask: Tensor, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """A mask [H, W] of frame ``start`` as frame ``end`` sees it, 0 to 1, and where the flow is consistent."""
+        """A mask [H, W] of frame ``start`` as frame ``end`` sees it, 0 to 1, and where the flow is consistent.
+
+        Nowhere in pictures of several sizes.
+        """
+        if self.flows is None:
+            size = self.frames[end].image.shape[:2]
+            return torch.zeros(size), torch.zeros(size, dtype=torch.bool)
         back = self.flows.between(end, start)
         moved = sample(mask.float().numpy(), pixel_grid(*self.flows.size) + back)
         return torch.from_numpy(moved), torch.from_numpy(self.flows.consistent(end, start))

@@ -141,6 +141,15 @@ def test_pixels_of_another_video_are_not_used():
         assert min(overlaps(Follower(run)(selection, rough), truth)) > 0.9
 
 
+def test_pictures_of_several_sizes_are_followed_by_looks_and_field():
+    run, (truth,) = film([(48 + step, 32) for step in STEPS])
+    frame, camera = run.scene.frames[4], Camera.look_at((0, -2, 0), (0, 0, 0), WIDTH, HEIGHT - 8)
+    run.scene.frames[4] = Frame(frame.name, camera, frame.time, image=frame.image[:-8])
+    truth[4] = truth[4][:-8]
+    found = Follower(run)(pointed(0, truth[0]), [mask.float() for mask in truth])
+    assert min(overlaps(found, truth)) > 0.9
+
+
 def test_a_teacher_without_masks_is_bad_input():
     run, _ = film([(48, 32)] * FRAMES)
     run.teacher().can_mask = False
