@@ -42,6 +42,21 @@ def inside_point(mask: Tensor) -> tuple[tuple[float, float], float]:
     return (float(column) + 0.5, float(row) + 0.5), float(depth[row, column])
 
 
+def connected_parts(mask: Tensor) -> Tensor:
+    """Each pixel's connected part of a boolean mask [H, W], int64 from 1; 0 outside the mask."""
+    from scipy.ndimage import label
+
+    parts, _ = label(mask.cpu().numpy())
+    return torch.from_numpy(parts).long()
+
+
+def parts_in(mask: Tensor, other: Tensor) -> Tensor:
+    """The connected parts of ``mask`` [H, W] bool in which something of ``other`` lies; all where nothing does."""
+    parts = connected_parts(mask)
+    touched = parts[mask & other].unique()
+    return torch.isin(parts, touched) if len(touched) else mask
+
+
 def read_labels(path: str | Path, camera: Camera | None = None) -> Tensor:
     """Label image, int64 [H, W]: palette index or grey value; of colour pictures 1 where not black.
 

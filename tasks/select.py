@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -129,7 +130,9 @@ def by_mask(field, frame: Frame, mask: Tensor, name: str, threshold: float | Non
         witness = WITNESS * margin / most * weight / (weight + ENOUGH)
         margin = torch.where(same, alike - cut + witness, -1.0)
     how = f"mask of {int(mask.sum())} pixels of {frame.name}"
-    return Selection.of(name, margin, 0.0 if threshold is None else threshold, query, how)
+    if threshold is not None:
+        return Selection.of(name, margin, threshold, query, how)
+    return replace(Selection.of(name, margin, 0.0, query, how), frame=frame.name, pixels=mask.cpu())
 
 
 def select(

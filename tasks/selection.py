@@ -27,6 +27,7 @@ class Selection:
         threshold: the cut.
         query: the feature [D] that was looked for, or None.
         how: in words, how it was selected.
+        frame, pixels: name of the frame in which it was pointed at, and its mask [H, W] bool there; or None.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Selection:
     threshold: float
     query: Tensor | None
     how: str
+    frame: str | None = None
+    pixels: Tensor | None = None
 
     @classmethod
     def of(cls, name: str, scores: Tensor, threshold: float, query: Tensor | None, how: str):
@@ -59,6 +62,8 @@ class Selection:
         tensors = {"selected": self.selected, "scores": self.scores}
         if self.query is not None:
             tensors["query"] = self.query
+        if self.pixels is not None:
+            tensors["pixels"] = self.pixels
         header = {
             "format": str(FORMAT),
             "kind": "selection",
@@ -67,6 +72,8 @@ class Selection:
             "threshold": repr(self.threshold),
             "count": str(len(self.selected)),
         }
+        if self.frame is not None:
+            header["frame"] = self.frame
         write_tensors(path, tensors, header)
 
     @classmethod
@@ -92,9 +99,11 @@ class Selection:
             name, how = check_name(header["name"]), header["how"]
         except (KeyError, ValueError) as error:
             raise BadInput(f"{path}: header: name, how or threshold unusable ({error})") from error
-        return cls(
-            name, tensors["selected"], tensors["scores"], threshold, tensors.get("query"), how
-        )
+        pixels = tensors.get("pixels")
+        if pixels is not None and (pixels.dtype != torch.bool or pixels.ndim != 2):
+            raise BadInput(f"{path}: pixels: expected torch.bool (H, W), got {pixels.dtype} {tuple(pixels.shape)}")
+        scores, query = tensors["scores"], tensors.get("query")
+        return cls(name, tensors["selected"], scores, threshold, query, how, header.get("frame"), pixels)
 
 
 def check_name(name: str) -> str:

@@ -15,10 +15,10 @@ from ..fields.gaussians.state import GaussianState
 from ..scenes import BadInput, Camera
 from ..scenes.files import replacing, write_json
 from .boxes import follow
+from .following import Follower
 from .masks import object_mask, write_mask
 from .pictures import overlay, to_bytes
 from .progress import bar, console
-from .refine import Refiner
 from .selection import Selection
 
 
@@ -83,31 +83,31 @@ def track(
     Args:
         run: an open ``Run``.
         points: how many points to follow; None follows every Gaussian of the object.
-        refine: let the run's teacher, one that makes masks, sharpen the field's mask of each frame.
+        refine: let the run's teacher, one that makes masks, sharpen the field's, by :class:`.Follower`.
     """
     from ..scenes.video import write_video
 
     if points is not None and points < 1:
         raise BadInput(f"points: expected at least 1, got {points}")
-    refiner = Refiner(run, selection.query) if refine else None
+    follower = Follower(run) if refine else None
     field, frames = run.field, run.scene.split("train")
     output = run.folder / "tracks" / selection.name if output is None else Path(output)
     ids = choose_points(field.at(frames[0].time), selection.selected, points)
-    positions, seen, video = [], [], []
+    positions, seen, masks = [], [], []
     with bar() as progress:
         task = progress.add_task("track", total=len(frames), note=selection.name)
-        for index, frame in enumerate(progress.track(frames, task_id=task)):
+        for frame in progress.track(frames, task_id=task):
             state = field.at(frame.time)
-            mask = object_mask(state, selection.selected, frame.camera) > 0.5
-            if refiner is not None:
-                mask = refiner(index, frame, mask)
-            write_mask(output / "masks" / f"{index:05d}.png", mask)
-            video.append(to_bytes(overlay(frame.image, mask)))
+            masks.append(object_mask(state, selection.selected, frame.camera))
             depth = state.render(frame.camera, channels=("depth",)).depth.cpu()
             here = state.means[ids].cpu()
             reach = behind(state, ids, here)
             positions.append(here)
             seen.append(visibility(here, frame.camera, depth, reach))
+    masks = [mask > 0.5 for mask in masks] if follower is None else follower(selection, masks)
+    for index, mask in enumerate(masks):
+        write_mask(output / "masks" / f"{index:05d}.png", mask)
+    video = [to_bytes(overlay(frame.image, mask)) for frame, mask in zip(frames, masks, strict=True)]
     write_video(output / "overlay.mp4", video, run.scene.frame_rate)
     colors = mean_color(state.sh[ids]).cpu()
     times = torch.tensor([frame.time for frame in frames])

@@ -19,7 +19,7 @@ class Teacher:
     Attributes:
         name: what to call it.
         dim: D, channels of its maps; None for given maps before the first one was read.
-        can_mask: whether :meth:`mask` turns clicks into a mask.
+        can_mask: whether :meth:`mask` and :meth:`masks` turn clicks into masks.
         cached: whether its maps are worth keeping on disk.
 
     A new teacher subclasses this, sets ``name`` and ``dim``, defines :meth:`map` and :meth:`key`,
@@ -75,6 +75,19 @@ class Teacher:
         bottom edge of the thing in pixels, where it is known. ``grain``: where a click may mean
         several things, the ``whole`` or a ``part``; None for the likeliest. :class:`BadInput` where
         a click is outside the image or the teacher has no mask decoder.
+        """
+        raise BadInput(f"teacher {self.name} has no mask decoder; use sam or mobilesam")
+
+    def masks(
+        self,
+        image: Tensor,
+        clicks: Sequence[tuple[float, float]],
+        labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """All that clicks and box may mean: masks [C, H, W] bool, and how good each is [C], 0 to 1.
+
+        Arguments and errors as for :meth:`mask`.
         """
         raise BadInput(f"teacher {self.name} has no mask decoder; use sam or mobilesam")
 

@@ -60,6 +60,12 @@ class JointTeacher(Teacher):
                 return part.mask(image, clicks, labels, box, grain)
         return super().mask(image, clicks, labels, box, grain)
 
+    def masks(self, image, clicks, labels=None, box=None) -> tuple[Tensor, Tensor]:
+        for part in self.parts:
+            if part.can_mask:
+                return part.masks(image, clicks, labels, box)
+        return super().masks(image, clicks, labels, box)
+
     def _join(self, maps: list[Tensor]) -> Tensor:
         size = max((tuple(features.shape[:2]) for features in maps), key=math.prod)
         resized = [

@@ -67,7 +67,6 @@ class SamTeacher(Teacher):
         features = self._features(image)[0, :, : height // self.patch, : width // self.patch]
         return unit(features.permute(1, 2, 0)).to(image.device)
 
-    @torch.no_grad()
     def mask(
         self,
         image: Tensor,
@@ -80,6 +79,18 @@ class SamTeacher(Teacher):
 
         By ``grain`` the largest or smallest of those that are nearly the best.
         """
+        candidates, quality = self.masks(image, clicks, labels, box)
+        return candidates[chosen(candidates, quality, grain)]
+
+    @torch.no_grad()
+    def masks(
+        self,
+        image: Tensor,
+        clicks: Sequence[tuple[float, float]],
+        labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """SAM's three candidates and its own prediction of their IoU; see :meth:`Teacher.masks`."""
         rows, columns = image.shape[:2]
         height, width = working_size(rows, columns, self.side, self.patch)
         points = check_clicks(clicks, rows, columns).to(self.device)
@@ -98,14 +109,13 @@ class SamTeacher(Teacher):
             dense_prompt_embeddings=dense,
             multimask_output=True,
         )[:2]
-        best = candidates[0, 0, chosen(candidates[0, 0], quality[0, 0], grain)]
         square = F.interpolate(
-            best[None, None], (self.side, self.side), mode="bilinear", align_corners=False
+            candidates[0], (self.side, self.side), mode="bilinear", align_corners=False
         )
         logits = F.interpolate(
             square[..., :height, :width], (rows, columns), mode="bilinear", align_corners=False
         )
-        return (logits[0, 0] > 0).to(image.device)
+        return (logits[0] > 0).to(image.device), quality[0, 0].to(image.device)
 
     def _features(self, image: Tensor) -> Tensor:
         # A person clicks on the same frame again and again; the encoder is nearly all of the time.
@@ -119,7 +129,7 @@ class SamTeacher(Teacher):
 
 
 def chosen(candidates: Tensor, quality: Tensor, grain: str | None) -> int:
-    """Which of the logits [C, h, w] with predicted IoU ``quality`` [C] is meant."""
+    """Which of the masks [C, h, w] (or their logits) with predicted IoU ``quality`` [C] is meant."""
     if grain is None:
         return int(quality.argmax())
     area = (candidates > 0).flatten(1).sum(1).float()

@@ -173,6 +173,20 @@ def test_sam_mask_has_the_images_size_and_heeds_the_click(tmp_path):
     assert not torch.equal(mask, masks.mask(image, [(45, 2), (3, 28)], labels=[1, 0]))
 
 
+def test_sam_answers_several_prompts_on_one_encoding(tmp_path, monkeypatch):
+    masks = teacher(sam(tmp_path / "m"))
+    encoded = []
+    monkeypatch.setattr(masks, "encode", lambda pixels: encoded.append(1) or type(masks).encode(masks, pixels))
+    image = torch.rand(30, 50, 3)
+    candidates, quality = masks.masks(image, [(10, 20)], box=[2, 3, 40, 25])
+    assert candidates.shape == (3, 30, 50) and candidates.dtype == torch.bool and quality.shape == (3,)
+    assert torch.equal(masks.mask(image, [(10, 20)], box=[2, 3, 40, 25]), candidates[quality.argmax()])
+    masks.map(image)
+    assert len(encoded) == 1
+    joint = teacher(f"{tmp_path / 'm'}+classical")
+    assert torch.equal(joint.masks(image, [(10, 20)], box=[2, 3, 40, 25])[0], candidates)
+
+
 @pytest.mark.parametrize(
     ("clicks", "labels", "complaint"),
     [

@@ -109,6 +109,9 @@ class BallsTeacher:
             raise BadInput("mask: empty")
         return near
 
+    def masks(self, image, clicks, labels=None, box=None):
+        return self.mask(image, clicks)[None], torch.ones(1)
+
 
 def balls_scene(field: BallsField, test: int = 2) -> Scene:
     """The world filmed by a camera that walks by; truth by the field's own rendering."""

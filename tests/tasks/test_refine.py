@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from semaflow.fields import metrics
 from semaflow.scenes import BadInput
-from semaflow.tasks.masks import read_mask
-from semaflow.tasks.refine import Refiner, refined, seen_feature
+from semaflow.tasks.masks import inside_point, read_mask
+from semaflow.tasks.refine import refined, seen_feature
+from semaflow.tasks.select import select
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.track import track
 
@@ -12,17 +14,17 @@ from tests.tasks.doubles import RED, BallsField, BallsRun
 
 
 class Outliner:
-    """Answers with the discs it knows that the box holds; keeps what it was asked."""
+    """Answers with the discs it knows that hold the click; keeps what it was asked."""
 
     name, can_mask = "outliner", True
 
     def __init__(self, *discs):
         self.discs, self.boxes = discs, []
 
-    def mask(self, image, clicks, labels=None, box=None):
+    def masks(self, image, clicks, labels=None, box=None):
         self.boxes.append(box)
         (x, y) = clicks[0]
-        return next((disc for disc in self.discs if disc[int(y), int(x)]), torch.zeros(image.shape[:2]).bool())
+        return torch.stack([disc for disc in self.discs if disc[int(y), int(x)]]), torch.ones(len(self.discs))
 
 
 def disc(x, y, radius):
@@ -37,18 +39,28 @@ def test_a_rough_mask_becomes_the_teachers():
     truth, rough = disc(30, 20, 9), disc(31, 21, 8)
     rough[40:42, 2:4] = True  # a stray part does not stretch the box
     teacher = Outliner(truth)
-    assert torch.equal(refined(teacher, IMAGE, rough), truth)
+    mask, taken = refined(teacher, IMAGE, rough)
+    assert taken and torch.equal(mask, truth)
     assert teacher.boxes == [[23.0, 13.0, 40.0, 30.0]]
 
 
 def test_an_answer_about_something_else_is_not_believed():
     rough = disc(30, 20, 4)
-    assert torch.equal(refined(Outliner(disc(30, 20, 15)), IMAGE, rough), rough)
+    mask, taken = refined(Outliner(disc(30, 20, 15)), IMAGE, rough)
+    assert not taken and torch.equal(mask, rough)
+
+
+def test_of_several_answers_the_one_like_the_rough_mask_is_taken():
+    answers = [disc(30, 20, radius) for radius in (3, 8, 14)]
+    for rough, answer in ((disc(30, 20, 4), answers[0]), (disc(31, 20, 7), answers[1]), (disc(29, 19, 15), answers[2])):
+        mask, taken = refined(Outliner(*answers), IMAGE, rough)
+        assert taken and torch.equal(mask, answer)
 
 
 def test_an_empty_mask_stays_empty():
     teacher = Outliner()
-    assert not refined(teacher, IMAGE, torch.zeros(48, 64, dtype=torch.bool)).any()
+    mask, taken = refined(teacher, IMAGE, torch.zeros(48, 64, dtype=torch.bool))
+    assert not taken and not mask.any()
     assert teacher.boxes == []
 
 
@@ -73,13 +85,19 @@ def test_a_teacher_without_masks_is_bad_input(tmp_path):
         track(run, chosen, refine=True)
 
 
-def test_where_the_field_lost_the_thing_the_pictures_show_it(tmp_path):
+def test_the_pixels_that_a_click_means_are_the_masks_of_their_frame(tmp_path):
     run = BallsRun(tmp_path, BallsField(), can_mask=True)
     frame = run.scene.split("train")[3]
-    red, floor = frame.instance == RED, torch.zeros_like(frame.instance, dtype=torch.bool)
-    floor[40:46, 4:20] = True
-    refiner = Refiner(run, seen_feature(run, 3, red))
-    for lost in (floor, torch.zeros_like(floor)):
-        found = refiner(3, frame, lost)
-        assert (found & red).sum() > 0.8 * (found | red).sum()
-    assert torch.equal(Refiner(run, None)(3, frame, torch.zeros_like(floor)), torch.zeros_like(floor))
+    red = frame.instance == RED
+    select(run, "red", click=inside_point(red)[0], frame=3)
+    chosen = run.object("red")
+    assert chosen.frame == frame.name and metrics.jaccard(chosen.pixels, red) > 0.9
+    track(run, chosen, refine=True)
+    written = read_mask(tmp_path / "tracks" / "red" / "masks" / "00003.png", frame.camera)
+    assert torch.equal(written, chosen.pixels)
+
+
+def test_what_pixels_show_is_the_mean_of_the_teachers_map_there(tmp_path):
+    run = BallsRun(tmp_path, BallsField(), can_mask=True)
+    seen = seen_feature(run, 3, run.scene.split("train")[3].instance == RED)
+    assert torch.allclose(seen, run.field.table[RED], atol=1e-5)

@@ -10,7 +10,7 @@ from semaflow.tasks.likeness import Likeness
 from semaflow.tasks.masks import object_mask, write_mask
 from semaflow.tasks.queries import mask_share, patch_feature
 from semaflow.tasks.run import Run
-from semaflow.tasks.select import select
+from semaflow.tasks.select import by_mask, select
 from semaflow.tasks.selection import Selection, combine
 from semaflow.tasks.targets import targets
 
@@ -185,6 +185,19 @@ def test_file_round_trip(run, tmp_path):
         chosen.threshold,
         chosen.how,
     )
+    assert loaded.frame is None and loaded.pixels is None
+
+
+def test_what_was_pointed_at_is_kept_with_the_selection_it_made_and_no_other(run):
+    frame = run.scene.split("train")[1]
+    chosen = by_mask(run.field, frame, frame.instance == RED, "pointed")
+    run.save_object(chosen)
+    loaded = run.object("pointed")
+    assert loaded.frame == frame.name and torch.equal(loaded.pixels, frame.instance == RED)
+    select(run, "blue", click=on(run, BLUE))
+    at_another_cut = by_mask(run.field, frame, frame.instance == RED, "more", threshold=-0.1)
+    for other in (loaded.cut(-0.1), at_another_cut, select(run, "less", either=["pointed"], minus=["blue"])):
+        assert other.frame is None and other.pixels is None
 
 
 def test_files_that_are_not_this_fields_selection(run, tmp_path):
@@ -199,6 +212,9 @@ def test_files_that_are_not_this_fields_selection(run, tmp_path):
         run.object("red")
     save_file(tensors, path, metadata=header | {"format": "1", "threshold": "high"})
     with pytest.raises(BadInput, match="threshold unusable"):
+        run.object("red")
+    save_file(tensors | {"pixels": torch.zeros(4, 4)}, path, metadata=header | {"format": "1"})
+    with pytest.raises(BadInput, match=r"pixels: expected torch.bool \(H, W\), got torch.float32 \(4, 4\)"):
         run.object("red")
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(BadInput, match="corrupt"):
