@@ -215,7 +215,7 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
 def cell_sums(frame: Frame) -> tuple[Tensor, Tensor]:
     """Gaussian of each intersection with a tile, in the order of ``frame.list`` [E], and the sums of its weights over
     the tile's four cells, row by row [E, 4]."""
-    ids = torch.empty(len(frame.list), dtype=torch.int64)
+    ids = torch.empty(len(frame.list), dtype=torch.int64, device=frame.depths.device)
     sums = frame.depths.new_empty(len(frame.list), 4)
     bridge.launch_tasks(cells_kernel(_real(sums)), frame.tasks, [*_scene(frame), flat(ids), flat(sums)])
     return ids, sums
