@@ -84,7 +84,6 @@ class FitConfig:
             changes[name] = _typed(name, value, known[name])
         return dataclasses.replace(self, **changes)
 
-
     def without_following(self) -> FitConfig:
         """What to change where nothing can be followed from frame to frame, so that motion is learned from nothing.
 

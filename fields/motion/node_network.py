@@ -8,8 +8,8 @@ from torch import Tensor
 from .network import DeformationNetwork
 from .nodes import Nodes, farthest
 
-NODES = 512
-BLEND = 6  # nodes that carry a Gaussian
+NODES = 512  # as SC-GS takes
+BLEND = 6  # of them carry a Gaussian
 
 
 class NodeNetwork(Nodes):

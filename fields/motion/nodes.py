@@ -66,6 +66,7 @@ class Nodes(torch.nn.Module):
         local = points - position[anchors]
         return (to_matrix(rotation)[anchors].transpose(-1, -2) @ local[..., None])[..., 0] + self.centers[anchors]
 
+
 def farthest(points: Tensor, count: int) -> Tensor:
     """Indices of ``count`` points [N, d] spread over all of them (farthest point sampling)."""
     if len(points) <= count:

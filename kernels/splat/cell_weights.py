@@ -42,7 +42,7 @@ def cell_weights(
     _, frame = projected(means, quats, scales, covars, opacities, viewmats, Ks, settings)
     gaussians, sums = renderer(means).cell_sums(frame)
     entry, part = sums.nonzero(as_tuple=True)
-    tile = torch.searchsorted(frame.starts[1:].to(entry.device).contiguous(), entry.int(), right=True)
+    tile = torch.searchsorted(frame.starts[1:].contiguous(), entry.int(), right=True)
     across, down = settings.tiles
     row, column = tile // across % down * 2 + part // 2, tile % across * 2 + part % 2
     cells = (tile // (across * down) * -(-height // CELL) + row) * -(-width // CELL) + column

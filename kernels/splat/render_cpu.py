@@ -36,7 +36,7 @@ def arrange(frame: Frame, boxes: Tensor) -> None:
     total = len(frame.depths)
     tiles_x, tiles_y = s.tiles
     tiles = frame.cameras * tiles_x * tiles_y
-    ints = torch.empty(4 * total + tiles + 1, dtype=torch.int32)
+    ints = torch.empty(4 * total + tiles + 1, dtype=torch.int32, device=boxes.device)
     ordered, firsts, slots, starts = ints.split((2 * total, total, total, tiles + 1))
     keys = torch.empty(2 * total, dtype=torch.int64)
     counts = torch.empty(3, dtype=torch.int64)

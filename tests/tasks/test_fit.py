@@ -1,9 +1,12 @@
 """A run folder says where its scene, cameras and teacher are; that holds wherever one goes on from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from semaflow.fields.gaussians.trainer import Trainer
-from semaflow.scenes import BadInput
+from semaflow.scenes import BadInput, simulate
+from semaflow.scenes.motion.jumps import jumping
 from semaflow.scenes.teachers import located
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.fit import fit
@@ -72,3 +75,13 @@ def test_a_teacher_that_cannot_be_had_leaves_no_run_behind(video, tmp_path):
     with pytest.raises(BadInput, match="teacher 'nobody': expected one of"):
         fit(video / "frames", tmp_path / "run", "tiny", teacher="nobody")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("timed", "motion"), [(True, "nodes"), (False, "still")])
+def test_where_cameras_jump_a_network_at_nodes_learns_motion_if_times_are_known(timed, motion, tmp_path):
+    scene = simulate("balls", frames=4, width=64, height=36, test=0)
+    assert jumping(scene)
+    replace(scene, timed=timed).save(tmp_path / "scene")
+    made = fit(tmp_path / "scene", tmp_path / "run", "tiny", semantics="none", iterations=8, initial_points=200)
+    assert made.field.motion.kind == Run.open(tmp_path / "run").field.motion.kind == motion
+    assert made.field.light.shape[1] == 0
