@@ -19,6 +19,7 @@ from .following import Follower
 from .masks import object_mask, write_mask
 from .pictures import overlay, to_bytes
 from .progress import bar, console
+from .reselect import reselected
 from .selection import Selection
 
 
@@ -83,7 +84,8 @@ def track(
     Args:
         run: an open ``Run``.
         points: how many points to follow; None follows every Gaussian of the object.
-        refine: let the run's teacher, one that makes masks, sharpen the field's, by :class:`.Follower`.
+        refine: let the run's teacher, one that makes masks, sharpen the field's, by :class:`.Follower`. Where the
+            Gaussians that these show are others than ``selection``, they are saved as the object and followed.
     """
     from ..scenes.video import write_video
 
@@ -92,19 +94,26 @@ def track(
     follower = Follower(run) if refine else None
     field, frames = run.field, run.scene.split("train")
     output = run.folder / "tracks" / selection.name if output is None else Path(output)
+    masks = [object_mask(field.at(frame.time), selection.selected, frame.camera) for frame in frames]
+    if follower is None:
+        masks = [mask > 0.5 for mask in masks]
+    else:
+        rough, masks = masks, follower(selection, masks)
+        chosen = reselected(field, frames, selection, rough, masks)
+        if chosen is not selection:
+            run.save_object(chosen)
+        selection = chosen
     ids = choose_points(field.at(frames[0].time), selection.selected, points)
-    positions, seen, masks = [], [], []
+    positions, seen = [], []
     with bar() as progress:
         task = progress.add_task("track", total=len(frames), note=selection.name)
         for frame in progress.track(frames, task_id=task):
             state = field.at(frame.time)
-            masks.append(object_mask(state, selection.selected, frame.camera))
             depth = state.render(frame.camera, channels=("depth",)).depth.cpu()
             here = state.means[ids].cpu()
             reach = behind(state, ids, here)
             positions.append(here)
             seen.append(visibility(here, frame.camera, depth, reach))
-    masks = [mask > 0.5 for mask in masks] if follower is None else follower(selection, masks)
     for index, mask in enumerate(masks):
         write_mask(output / "masks" / f"{index:05d}.png", mask)
     video = [to_bytes(overlay(frame.image, mask)) for frame, mask in zip(frames, masks, strict=True)]

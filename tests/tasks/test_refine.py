@@ -1,11 +1,14 @@
 """A rough mask shown to a teacher that makes masks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from semaflow.fields import metrics
 from semaflow.scenes import BadInput
-from semaflow.tasks.masks import inside_point, read_mask
+from semaflow.tasks.masks import inside_point, object_mask, read_mask
 from semaflow.tasks.refine import refined, seen_feature
+from semaflow.tasks.reselect import reselected
 from semaflow.tasks.select import select
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.track import track
@@ -76,6 +79,32 @@ def test_track_refines_where_asked(tmp_path):
         truth = frame.instance == RED
         sizes.append(float((mask & truth).sum() / (mask | truth).sum()))
     assert sizes[1] > sizes[0] and sizes[1] > 0.9
+
+
+def test_what_is_followed_is_what_the_sharpened_masks_show(tmp_path):
+    run = BallsRun(tmp_path, BallsField(), can_mask=True)
+    red, pick = run.field.body == RED, torch.arange(run.field.count) % 20
+    wrong = (red & (pick > 4)) | (~red & (pick == 0))  # a part is missing, and strays all over the world
+    select(run, "red", click=inside_point(run.scene.frames[0].instance == RED)[0])
+    pixels = run.object("red").pixels
+    chosen = replace(Selection.of("red", wrong.float(), 0.5, None, "badly"), frame="0000", pixels=pixels)
+    followed = track(run, chosen, refine=True)
+    found = run.object("red")
+    agreement = [((chosen & red).sum() / (chosen | red).sum()).item() for chosen in (wrong, found.selected)]
+    assert agreement[0] < 0.65 and agreement[1] > 0.85
+    assert red[followed.gaussians].float().mean() > 0.95
+    assert found.frame == "0000" and "followed through 5 frames" in found.how
+    again = track(run, found, refine=True)
+    assert torch.equal(again.gaussians, followed.gaussians)
+
+
+def test_a_selection_that_agrees_better_stays(tmp_path):
+    run = BallsRun(tmp_path, BallsField())
+    frames = run.scene.split("train")
+    red = Selection.of("red", (run.field.body == RED).float(), 0.5, None, "by its body")
+    rough = [object_mask(run.field.at(frame.time), red.selected, frame.camera) for frame in frames]
+    for masks in ([mask > 0.5 for mask in rough], [torch.zeros(48, 64, dtype=torch.bool)] * len(frames)):
+        assert reselected(run.field, frames, red, rough, masks) is red
 
 
 def test_a_teacher_without_masks_is_bad_input(tmp_path):
