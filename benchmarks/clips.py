@@ -2,8 +2,8 @@
 
 ``SEMAFLOW_DATA`` names the folder that holds ``davis/NAME`` and the teacher's weights. Frames that the fit holds out
 give the PSNR; J is the mean over the training frames that show the object, for the masks that the field draws of what
-was clicked, those of ``track --refine``, and those that the field draws of what these show. Cameras that lie beside the frames and masks
-of a clip are left aside: what is measured is what a video alone gives.
+was clicked, those of ``track --refine``, and those that the field draws of what these show. Cameras that lie beside
+the frames and masks of a clip are left aside: what is measured is what a video alone gives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ CLIPS = ("camel", "cows", "horsejump-high", "parkour", "train")
 PRESET = "tiny"
 TEACHER = "mobilesam+classical"
 COLUMNS = [
-    "clip", "cameras", "PSNR", "PSNR train", "J", "J refined", "J reselected", "J teacher alone", "fit min", "track min", "Gaussians",
+    "clip", "cameras", "PSNR", "PSNR train", "J", "J refined", "J reselected", "J teacher alone", "fit min",
+    "track min", "Gaussians",
 ]
 
 
