@@ -7,6 +7,7 @@ import dataclasses
 import json
 import platform
 import resource
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -81,6 +82,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     if config.semantics != "none":
         teacher(config.teacher)  # where it cannot be had, that is better said before the cameras are estimated
     scene = posed(scene)
+    config = suited(config, scene, changes)
     where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options}
     made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config))
     made.save_scene(scene)
@@ -109,18 +111,30 @@ def posed(scene: Scene) -> Scene:
     return scene
 
 
+def suited(config: FitConfig, scene: Scene, asked: Collection[str] = ()) -> FitConfig:
+    """``config`` with what ``scene`` needs, but for settings that were ``asked`` for by name.
+
+    Estimated cameras are refined. Where frames jump, motion is learned by a network at nodes.
+    """
+    from ..scenes.motion.jumps import jumping
+
+    changed = config
+    if scene.estimated and config.pose_rate == 0:
+        changed = dataclasses.replace(changed, pose_rate=1e-3)
+    if config.motion == "scaffold" and "motion" not in asked and scene.timed and jumping(scene):
+        console.print("[dim]frames jump too far to follow anything: motion is learned by a network at nodes[/dim]")
+        changed = dataclasses.replace(changed, motion="nodes")
+    if changed.motion in ("nodes", "network") and config.warmup == 0:
+        changed = changed.without_following()
+    return dataclasses.replace(changed, **{name: getattr(config, name) for name in asked})
+
+
 def learn(made: Run, config: FitConfig) -> Run:
     """Train, lift semantics and write everything into the run folder."""
-    from ..scenes.motion.jumps import jumping
     from ..scenes.motion.masks import motion_masks
 
     scene, checkpoint = made.scene, made.folder / "checkpoint.safetensors"
     torch.manual_seed(config.seed)
-    if config.pose_rate == 0 and scene.estimated:
-        config = dataclasses.replace(config, pose_rate=1e-3)
-    if config.motion == "scaffold" and scene.timed and jumping(scene):
-        console.print("[dim]frames jump too far to follow anything: motion is learned by a network at nodes[/dim]")
-        config = config.without_following()
     maps = None if config.semantics == "none" else teacher_maps(made, config)
     moving = motion_masks(scene) if config.moving else None
     if checkpoint.exists():

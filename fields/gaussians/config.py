@@ -85,13 +85,12 @@ class FitConfig:
         return dataclasses.replace(self, **changes)
 
     def without_following(self) -> FitConfig:
-        """What to change where nothing can be followed from frame to frame, so that motion is learned from nothing.
+        """What to change where a network learns motion from nothing, since nothing is followed from frame to frame.
 
-        Nodes that a network moves; first Gaussians, which lie anywhere, find their places before they move, and are
-        made more for longer.
+        First Gaussians, which lie anywhere, find their places before they move, and are made more for longer.
         """
         return dataclasses.replace(
-            self, motion="nodes", warmup=self.iterations // 8, densify_until=7 * self.iterations // 10,
+            self, warmup=self.iterations // 8, densify_until=7 * self.iterations // 10,
             densify_gradient=min(self.densify_gradient, 2e-4),
         )
 

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from semaflow.fields.gaussians.config import preset
 from semaflow.fields.gaussians.trainer import Trainer
 from semaflow.scenes import BadInput, simulate
 from semaflow.scenes.motion.jumps import jumping
 from semaflow.scenes.teachers import located
 from semaflow.tasks.__main__ import main
-from semaflow.tasks.fit import fit
+from semaflow.tasks.fit import fit, suited
 from semaflow.tasks.run import Run
 
 from tests.reference.captures import capture
@@ -85,3 +86,16 @@ def test_where_cameras_jump_a_network_at_nodes_learns_motion_if_times_are_known(
     made = fit(tmp_path / "scene", tmp_path / "run", "tiny", semantics="none", iterations=8, initial_points=200)
     assert made.field.motion.kind == Run.open(tmp_path / "run").field.motion.kind == motion
     assert made.field.light.shape[1] == 0
+    settings = Run.open(tmp_path / "run").config["settings"]
+    assert settings["motion"] == ("nodes" if timed else "scaffold") and settings["warmup"] == (1 if timed else 0)
+
+
+def test_what_is_asked_for_by_name_is_not_changed_to_suit_the_scene():
+    scene = simulate("balls", frames=4, width=64, height=36, test=0)
+    timed, config = replace(scene, timed=True, estimated=True), preset("tiny")
+    assert suited(config, timed).motion == "nodes" and suited(config, timed).pose_rate > 0
+    own = config.replaced(motion="scaffold", pose_rate=0.0)
+    assert suited(own, timed, ["motion", "pose_rate"]) == own
+    nodes = suited(config.replaced(motion="nodes", densify_until=50), scene, ["motion", "densify_until"])
+    assert nodes.warmup == config.iterations // 8 and nodes.densify_until == 50
+    assert suited(preset("paper"), scene) == preset("paper")
