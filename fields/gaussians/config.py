@@ -66,6 +66,7 @@ class FitConfig:
     dense_share: float = 0.01  # of the extent: clone below, split above
     prune_opacity: float = 0.005
     prune_large_after: int = 3000  # then also prune beyond 0.1 extent
+    largest_share: float = 0.0  # of the distance to the nearest camera that a scale may have; 0: any
     opacity_reset_every: int = 3000
     # semantics
     semantics: str = "lift"  # lift, distill, none
@@ -106,7 +107,7 @@ def _typed(name: str, value, kind: str):
 FAST = FitConfig(
     preset="fast", iterations=1500, motion="scaffold", rigidity=0.5, smoothness=0.1, sh_degree=0,
     position_until=1500, motion_rate=2e-3, motion_rate_end=1e-4, densify_from=200, densify_until=900,
-    densify_gradient=4e-4, absolute_gradient=True, opacity_reset_every=0, prune_large_after=1000, sh_every=500,
+    densify_gradient=4e-4, absolute_gradient=True, opacity_reset_every=0, largest_share=0.1, sh_every=500,
     feature_from=1000, lights=16, light_weight=0.2,
 )
 

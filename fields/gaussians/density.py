@@ -20,10 +20,13 @@ class DensityControl:
         field, optimizer: what is changed, together.
         config: thresholds and intervals.
         extent: scene extent in scene units.
+        centers: where the training cameras stand, [C, 3].
     """
 
-    def __init__(self, field: GaussianField, optimizer: torch.optim.Adam, config: FitConfig, extent: float):
+    def __init__(self, field: GaussianField, optimizer: torch.optim.Adam, config: FitConfig, extent: float,
+                 centers: Tensor):
         self.field, self.optimizer, self.config, self.extent = field, optimizer, config, extent
+        self.centers = centers.to(field.means)
         self.gradient = torch.zeros(field.count, device=field.means.device)
         self.views = torch.zeros_like(self.gradient)
 
@@ -46,7 +49,7 @@ class DensityControl:
 
     @torch.no_grad()
     def adapt(self, iteration: int) -> None:
-        """Clone, split and prune once."""
+        """Clone, split, prune and limit sizes once."""
         self._grow()
         field, config = self.field, self.config
         keep = field.opacities > config.prune_opacity
@@ -55,6 +58,8 @@ class DensityControl:
         keep &= torch.isfinite(field.means).all(-1)
         if keep.any():
             self._keep(keep.nonzero()[:, 0])
+        if config.largest_share:
+            self._limit_sizes()
         if isinstance(field.motion, NodeNetwork):
             field.anchors = field.motion.settle(field.means)
         self.gradient = torch.zeros(field.count, device=field.means.device)
@@ -105,6 +110,15 @@ class DensityControl:
             adam.replace(self.optimizer, name, new, old, rows)
             setattr(self.field, name, new)
         self.field.anchors = self.field.anchors[rows]
+
+    def _limit_sizes(self) -> None:
+        """Shrink what would be fog before a camera: few photographs leave their background's depth open, and a huge
+        Gaussian that paints the wall of one can hang in front of views between the others."""
+        distance = torch.full_like(self.field.means[:, 0], torch.inf)
+        for center in self.centers:  # one by one: all distances at once would be a matrix of gigabytes in large scenes
+            distance = torch.minimum(distance, (self.field.means - center).norm(dim=-1))
+        largest = (self.config.largest_share * distance).log()[:, None]
+        self.field.log_scales.data.copy_(torch.minimum(self.field.log_scales, largest))
 
     @torch.no_grad()
     def reset_opacities(self) -> None:

@@ -46,7 +46,7 @@ class Trainer:
         self.poses = torch.nn.Parameter(torch.zeros(len(self.frames), 6, device=self.device))
         self.extent = size(scene, field)
         self.optimizer = adam.build(field, config, self.poses)
-        self.density = DensityControl(field, self.optimizer, config, self.extent)
+        self.density = self._density_control()
         self.generator = torch.Generator().manual_seed(config.seed)
         self.iteration = 0
         self.queue: list[int] = []
@@ -101,6 +101,10 @@ class Trainer:
         self.seconds += clock.perf_counter() - started
         logged = {name: float(value.detach()) for name, value in terms.items()}
         return {"loss": float(loss.detach()), **logged, "psnr": float(-10 * torch.log10(error.clamp_min(1e-12)))}
+
+    def _density_control(self) -> DensityControl:
+        centers = torch.stack([camera.center for camera in self.cameras])
+        return DensityControl(self.field, self.optimizer, self.config, self.extent, centers)
 
     def _next_frame(self) -> int:
         if not self.queue:
@@ -219,7 +223,7 @@ class Trainer:
                     if state:
                         self.optimizer.state[parameter] = state
             self.extent = float(header["extent"])
-            self.density = DensityControl(self.field, self.optimizer, self.config, self.extent)
+            self.density = self._density_control()
             self.density.gradient = tensors["density.gradient"].to(self.device)
             self.density.views = tensors["density.views"].to(self.device)
             self.generator.set_state(tensors["random"])

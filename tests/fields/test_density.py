@@ -6,6 +6,8 @@ from semaflow.fields.gaussians.config import preset
 from semaflow.fields.gaussians.density import DensityControl
 from semaflow.fields.gaussians.field import LEARNED, GaussianField
 
+CENTERS = torch.tensor([[0.5, 0.5, -3.0], [0.5, 0.5, 9.0]])
+
 
 def setup(count=10, **changes):
     torch.manual_seed(0)
@@ -17,7 +19,7 @@ def setup(count=10, **changes):
     optimizer = adam.build(field, config, torch.nn.Parameter(torch.zeros(2, 6)))
     sum(getattr(field, name).sum() for name in LEARNED).backward()
     optimizer.step()
-    return field, optimizer, DensityControl(field, optimizer, config, extent=1.0)
+    return field, optimizer, DensityControl(field, optimizer, config, extent=1.0, centers=CENTERS)
 
 
 def in_step(field, optimizer):
@@ -87,3 +89,15 @@ def test_statistics_are_in_image_units():
     control.observe({"means2d": means2d, "radii": radii, "width": 200, "height": 100})
     assert torch.allclose(control.gradient[0], torch.tensor((1.0**2 + 0.5**2) ** 0.5))
     assert control.views.tolist() == [1, 1, 1, 1, 0, 1, 1, 1, 1, 1]
+
+
+def test_none_is_larger_than_its_share_of_the_distance_to_the_nearest_camera():
+    field, optimizer, control = setup(largest_share=0.1)
+    with torch.no_grad():
+        field.means[:2] = torch.tensor([[0.5, 0.5, -2.0], [0.5, 0.5, 3.0]])  # 1 and 6 from the nearest camera
+        field.log_scales[:2] = torch.tensor([[5.0, 0.02, 0.2], [0.5, 5.0, 0.02]]).log()
+    others = field.scales[2:].clone()
+    control.adapt(400)
+    assert torch.allclose(field.scales[:2], torch.tensor([[0.1, 0.02, 0.1], [0.5, 0.6, 0.02]]))
+    assert torch.equal(field.scales[2:], others)
+    in_step(field, optimizer)
