@@ -27,17 +27,15 @@ SHARED = 40  # tracks that two frames must share
 # What COLMAP asks of the first pair and of a frame to be added; the first try is its own default, the
 # others accept less parallax and fewer matches.
 ATTEMPTS = (
-    {"seed": 0},
-    {"seed": 1, "init_min_tri_angle": 8.0, "init_min_num_inliers": 60},
+    {},
+    {"init_min_tri_angle": 8.0, "init_min_num_inliers": 60},
     {
-        "seed": 2,
         "init_min_tri_angle": 3.0,
         "init_min_num_inliers": 40,
         "abs_pose_min_num_inliers": 15,
         "filter_min_tri_angle": 0.5,
     },
     {
-        "seed": 3,
         "init_min_tri_angle": 1.0,
         "init_min_num_inliers": 30,
         "abs_pose_min_num_inliers": 15,
@@ -75,12 +73,14 @@ def map_frames(
     enough: float = 0.98,
     minutes: float = 20,
     tracks: Tracks2D | None = None,
+    seed: int = 0,
 ) -> Model | str:
     """Reconstruct a video: RGB ``images`` [H, W, 3] uint8, without features where ``moving`` [H, W].
 
     Tries ``ATTEMPTS`` in order until a model holds the share ``enough`` of the frames, for at most
     ``minutes``; with ``tracks`` of points over the frames only the first, by these instead of features.
-    Returns the largest model, or in words why there is none.
+    Returns the largest model, or in words why there is none. The same ``seed`` gives the same model; another one
+    other inliers of the pairs of frames, so that the library may start from another pair.
     """
     import cv2
 
@@ -96,7 +96,8 @@ def map_frames(
             if tracks is None:  # tracks are of what is still already
                 still = np.where(mask, 0, 255).astype(np.uint8)
                 cv2.imwrite(str(folder / "masks" / f"{index:05d}.png.png"), still)
-        job = {"enough": enough, "seconds": minutes * 60, "threads": _threads(), "tracked": tracks is not None}
+        job = {"enough": enough, "seconds": minutes * 60, "threads": _threads(), "seed": seed}
+        job["tracked"] = tracks is not None
         (folder / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "semaflow.scenes.sfm.mapping", name]
         try:
@@ -133,11 +134,13 @@ def _reconstruct(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
     count = len(list((folder / "images").iterdir()))
     database, images = folder / "database.db", folder / "images"
-    pycolmap.set_random_seed(0)
+    pycolmap.set_random_seed(job["seed"])
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = job["seed"]  # else each thread draws on from the pairs that it happened to get
     if job["tracked"]:
-        _tracked(folder)
+        _tracked(folder, verification)
     else:
-        _detected(folder, job["threads"])
+        _detected(folder, job["threads"], verification)
 
     _store(folder, None, -1)
     best = 0
@@ -146,14 +149,12 @@ def _reconstruct(folder: Path) -> None:
         if left < 5 or best >= job["enough"] * count:
             break
         options = pycolmap.IncrementalPipelineOptions()
-        options.num_threads = job["threads"]
+        options.num_threads = 1  # sums of several threads differ from run to run
+        options.random_seed = attempt
         options.min_model_size = 3
         options.max_runtime_seconds = int(left)
         for name, value in settings.items():
-            if name == "seed":
-                options.random_seed = value
-            else:
-                setattr(options.mapper, name, value)
+            setattr(options.mapper, name, value)
         options.triangulation.min_angle = options.mapper.filter_min_tri_angle
         output = folder / f"models{attempt}"
         output.mkdir()
@@ -163,7 +164,7 @@ def _reconstruct(folder: Path) -> None:
                 _store(folder, model, attempt)
 
 
-def _tracked(folder: Path) -> None:
+def _tracked(folder: Path, verification) -> None:
     """Fill the database with the points of tracks.npz, matched where two frames show the same."""
     import pycolmap
 
@@ -187,7 +188,7 @@ def _tracked(folder: Path) -> None:
                     kept.write_matches(ids[names[first]], ids[names[second]], matches)
                     pairs.append(f"{names[first]} {names[second]}\n")
     (folder / "pairs.txt").write_text("".join(pairs))
-    pycolmap.verify_matches(database, folder / "pairs.txt")
+    pycolmap.verify_matches(database, folder / "pairs.txt", verification)
 
 
 def _one_pinhole():
@@ -198,7 +199,7 @@ def _one_pinhole():
     return reading
 
 
-def _detected(folder: Path, threads: int) -> None:
+def _detected(folder: Path, threads: int, verification) -> None:
     """Fill the database with features that are detected in the pictures and matched."""
     import pycolmap
 
@@ -223,6 +224,7 @@ def _detected(folder: Path, threads: int) -> None:
         folder / "database.db",
         matching_options=matching,
         pairing_options=pairing,
+        verification_options=verification,
         device=pycolmap.Device.cpu,
     )
 

@@ -175,6 +175,37 @@ def test_followed_points_alone_map_a_video():
     assert np.median(gaps(found, truth)) < 0.01
 
 
+def test_a_seed_gives_the_same_cameras_on_any_number_of_threads(monkeypatch):
+    scene, _, moving = filmed()
+    images = [(frame.image * 255).round().byte().numpy() for frame in scene.frames]
+    tracks = followed_points(Flows.of(scene), moving)
+    found = []
+    for threads, seed in (("1", 1), ("2", 1), ("1", 2)):
+        monkeypatch.setenv("SEMAFLOW_THREADS", threads)
+        found.append(map_frames(images, list(moving), tracks=tracks, seed=seed).viewmats)
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("agreed", [(0.97,), (0.6, 0.9), (0.6, 0.5, 0.88), (0.6, 0.5, 0.7, 0.4)])
+def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, agreed):
+    drawn = []
+
+    def drawing(*_, tracks, seed, **__):
+        assert (tracks is None) == (seed == 0)
+        model = path(np.zeros((6, 3)))
+        model.points, model.colors = np.tile(model.points, (10, 1)), np.zeros((90, 3))
+        model.K = np.array([[200.0 + seed, 0, 96], [0, 200.0 + seed, 64], [0, 0, 1]])
+        drawn.append(seed)
+        return model
+
+    monkeypatch.setattr(estimation, "map_frames", drawing)
+    monkeypatch.setattr(estimation, "explained", lambda _, K, *__: agreed[int(K[0, 0]) - 200])
+    posed = estimation.estimate_cameras(panned())
+    assert len(drawn) == len(agreed)
+    assert posed.cameras[0].K[0, 0].item() == 200 + agreed.index(max(agreed))
+
+
 def test_flow_agrees_with_the_true_cameras_and_not_with_wrong_ones():
     scene, truth, moving = filmed()
     flows = Flows.of(scene)
