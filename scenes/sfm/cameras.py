@@ -33,11 +33,11 @@ def estimate_cameras(scene: Scene) -> Scene:
     """The scene with cameras, initial points and notes on how they were found and what that means.
 
     Moving regions are masked out. Structure from motion (pycolmap) is tried on detected features, with ever looser
-    demands on parallax, and, where that fails or optical flow disagrees with the cameras, on points followed by flow;
-    of two models the one that flow agrees with more is taken. If less than 80% of the frames register, or hardly any
-    points come of it, the camera is taken to turn in place, or, where not even a turn fits, to rest. Frames that did
-    not register, or to which the camera would have had to jump, are left out. The world is scaled to a median depth of
-    4, its up is the mean camera up.
+    demands on parallax, and, where that fails or optical flow disagrees with the cameras, on points followed by flow,
+    drawn up to ``DRAWS`` times; of the models the one that flow agrees with most is taken. If less than 80% of the
+    frames register, or hardly any points come of it, the camera is taken to turn in place, or, where not even a turn
+    fits, to rest. Frames that did not register, or to which the camera would have had to jump, are left out. The world
+    is scaled to a median depth of 4, its up is the mean camera up.
     """
     frames = scene.split("train") + scene.split("test")
     order = np.argsort([frame.time for frame in frames], kind="stable")

@@ -80,7 +80,7 @@ def map_frames(
     Tries ``ATTEMPTS`` in order until a model holds the share ``enough`` of the frames, for at most
     ``minutes``; with ``tracks`` of points over the frames only the first, by these instead of features.
     Returns the largest model, or in words why there is none. The same ``seed`` gives the same model; another one
-    other inliers of the pairs of frames, so that the library may start from another pair.
+    other inliers between pairs of frames, and so another start.
     """
     import cv2
 
