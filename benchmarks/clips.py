@@ -46,7 +46,7 @@ def run() -> list[Table]:
 def measured(clip: Path, folder: Path) -> dict:
     """The row of one clip, fitted into ``folder``."""
     start = time.perf_counter()
-    made = fit(clip, folder, PRESET, "davis" if (clip / "masks").is_dir() else None, teacher=TEACHER)
+    made = fit(clip, folder, PRESET, "davis" if (clip / "masks").is_dir() else "frames", teacher=TEACHER)
     figures = {"clip": clip.name, "cameras": cameras(made.scene), "fit min": (time.perf_counter() - start) / 60}
     figures["PSNR train"] = image_quality(made.field, made.scene, "train")["psnr"]
     if made.scene.test:

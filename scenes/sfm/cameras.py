@@ -47,7 +47,7 @@ def estimate_cameras(scene: Scene) -> Scene:
     images = [(frame.image * 255).round().byte().numpy() for frame in frames]
     flows = Flows.of(everything)
     held_out = {frame.name for frame in scene.split("test")}
-    model, agreement, why, tracks = None, 0.0, "", None
+    model, agreement, by, why, tracks = None, 0.0, "", "", None
     for seed in range(1 + DRAWS):
         if seed == 1:
             tracks = followed_points(flows, moving)
@@ -60,10 +60,11 @@ def estimate_cameras(scene: Scene) -> Scene:
             agreed = explained(tried.viewmats, tried.K, flows.subset(list(tried.frames)), moving[tried.frames])
             if agreed > agreement:
                 model, agreement = tried, agreed
-        if agreement >= AGREED:
+                by = "matched features" if tracks is None else "points followed by flow"
+        if agreement >= AGREED or (tracks is not None and model is None):
             break
     if model is not None:
-        return _sharing_flows(_from_model(scene, frames, held_out, model, agreement), everything)
+        return _sharing_flows(_from_model(scene, frames, held_out, model, agreement, by), everything)
     return _sharing_flows(_turning(scene, everything, frames, held_out, moving, why), everything)
 
 
@@ -114,7 +115,7 @@ def _sharing_flows(scene: Scene, everything: Scene) -> Scene:
     return scene
 
 
-def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model, agreement: float) -> Scene:
+def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model, agreement: float, by: str) -> Scene:
     centers = -np.einsum("fji,fj->fi", model.viewmats[:, :3, :3], model.viewmats[:, :3, 3])
     scale = DEPTH / max(_median_depth(model), 1e-6)
     origin = centers.mean(0)
@@ -130,9 +131,11 @@ def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model, ag
     )
     looser = "" if model.attempt == 0 else f", with looser demands on parallax (attempt {model.attempt + 1} of "
     looser += f"{len(ATTEMPTS)}): depths are less certain" if looser else ""
+    only, doubt = ("", "") if agreement >= AGREED else ("only ", ", so that depths of some frames may not fit others")
     note = (
         f"cameras: structure from motion registered {len(posed)} of {len(frames)} frames, "
-        f"{len(points)} points, {model.error:.2f} px, {agreement:.0%} of the optical flow agrees{looser}"
+        f"{len(points)} points by {by}, {model.error:.2f} px, "
+        f"{only}{agreement:.0%} of the optical flow agrees{doubt}{looser}"
     )
     return _with(scene, posed, held_out, points, note)
 

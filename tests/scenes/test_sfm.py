@@ -204,6 +204,15 @@ def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, a
     posed = estimation.estimate_cameras(panned())
     assert len(drawn) == len(agreed)
     assert posed.cameras[0].K[0, 0].item() == 200 + agreed.index(max(agreed))
+    by = "matched features" if agreed[0] == max(agreed) else "points followed by flow"
+    assert f"by {by}" in posed.notes[-1] and ("only" in posed.notes[-1]) == (max(agreed) < 0.85)
+
+
+def test_where_not_even_followed_points_map_nothing_is_drawn_again(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, seed, **__: drawn.append(seed) or "nothing")
+    posed = estimation.estimate_cameras(panned())
+    assert drawn == [0, 1] and "nothing" in posed.notes[-1]
 
 
 def test_flow_agrees_with_the_true_cameras_and_not_with_wrong_ones():
