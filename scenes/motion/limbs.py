@@ -43,6 +43,7 @@ def hanging(
         scattered = [body for body in scattered if not any(body is limb for limb in limbs)]
         error = as_points(parent, views.only(parent.members))[1]
         fits = (error < max(LOOSE * np.median(error), 0.3)) | (parent.error > RIGID)
+        fits |= not fits.any()  # where no error is known
         own = replace(parent, members=parent.members[fits], points=parent.points[fits])
         out.append((own, [*(limb.members for limb in limbs), parent.members[~fits]]))
     if not out:

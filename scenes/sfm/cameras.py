@@ -48,10 +48,10 @@ def estimate_cameras(scene: Scene) -> Scene:
     flows = Flows.of(everything)
     held_out = {frame.name for frame in scene.split("test")}
     model, agreement, by, why, tracks = None, 0.0, "", "", None
-    for seed in range(1 + DRAWS):
-        if seed == 1:
+    for draw in range(1 + DRAWS):
+        if draw == 1:
             tracks = followed_points(flows, moving)
-        tried = map_frames(images, list(moving), enough=ENOUGH, tracks=tracks, seed=seed)
+        tried = map_frames(images, list(moving), enough=ENOUGH, tracks=tracks, seed=max(draw, 1))
         if isinstance(tried, Model):
             tried = without_jumps(tried)
         unusable = _unusable(tried, len(frames))

@@ -73,14 +73,14 @@ def map_frames(
     enough: float = 0.98,
     minutes: float = 20,
     tracks: Tracks2D | None = None,
-    seed: int = 0,
+    seed: int = 1,
 ) -> Model | str:
     """Reconstruct a video: RGB ``images`` [H, W, 3] uint8, without features where ``moving`` [H, W].
 
     Tries ``ATTEMPTS`` in order until a model holds the share ``enough`` of the frames, for at most
     ``minutes``; with ``tracks`` of points over the frames only the first, by these instead of features.
     Returns the largest model, or in words why there is none. The same ``seed`` gives the same model; another one
-    other inliers between pairs of frames, and so another start.
+    other inliers between pairs of frames, and so another start. (On hard clips 0 has led astray where others agree.)
     """
     import cv2
 

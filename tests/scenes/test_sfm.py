@@ -192,17 +192,18 @@ def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, a
     drawn = []
 
     def drawing(*_, tracks, seed, **__):
-        assert (tracks is None) == (seed == 0)
+        assert (tracks is None) == (not drawn)
         model = path(np.zeros((6, 3)))
         model.points, model.colors = np.tile(model.points, (10, 1)), np.zeros((90, 3))
-        model.K = np.array([[200.0 + seed, 0, 96], [0, 200.0 + seed, 64], [0, 0, 1]])
-        drawn.append(seed)
+        focal = 200.0 + len(drawn)
+        model.K = np.array([[focal, 0, 96], [0, focal, 64], [0, 0, 1]])
+        drawn.append((seed, tracks is None))
         return model
 
     monkeypatch.setattr(estimation, "map_frames", drawing)
     monkeypatch.setattr(estimation, "explained", lambda _, K, *__: agreed[int(K[0, 0]) - 200])
     posed = estimation.estimate_cameras(panned())
-    assert len(drawn) == len(agreed)
+    assert len(drawn) == len(set(drawn)) == len(agreed)
     assert posed.cameras[0].K[0, 0].item() == 200 + agreed.index(max(agreed))
     by = "matched features" if agreed[0] == max(agreed) else "points followed by flow"
     assert f"by {by}" in posed.notes[-1] and ("only" in posed.notes[-1]) == (max(agreed) < 0.85)
@@ -210,9 +211,9 @@ def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, a
 
 def test_where_not_even_followed_points_map_nothing_is_drawn_again(monkeypatch):
     drawn = []
-    monkeypatch.setattr(estimation, "map_frames", lambda *_, seed, **__: drawn.append(seed) or "nothing")
+    monkeypatch.setattr(estimation, "map_frames", lambda *_, tracks, **__: drawn.append(tracks) or "nothing")
     posed = estimation.estimate_cameras(panned())
-    assert drawn == [0, 1] and "nothing" in posed.notes[-1]
+    assert len(drawn) == 2 and drawn[0] is None and drawn[1] is not None and "nothing" in posed.notes[-1]
 
 
 def test_flow_agrees_with_the_true_cameras_and_not_with_wrong_ones():
