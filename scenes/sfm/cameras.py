@@ -35,9 +35,9 @@ def estimate_cameras(scene: Scene) -> Scene:
     Moving regions are masked out. Structure from motion (pycolmap) is tried on detected features, with ever looser
     demands on parallax, and, where that fails or optical flow disagrees with the cameras, on points followed by flow,
     drawn up to ``DRAWS`` times; of the models the one that flow agrees with most is taken. If less than 80% of the
-    frames register, or hardly any points come of it, the camera is taken to turn in place, or, where not even a turn
-    fits, to rest. Frames that did not register, or to which the camera would have had to jump, are left out. The world
-    is scaled to a median depth of 4, its up is the mean camera up.
+    frames register, or hardly any points come of it, or flow agrees more with a camera that turns in place, it is taken
+    to turn, or, where not even a turn fits, to rest. Frames that did not register, or to which the camera would have
+    had to jump, are left out. The world is scaled to a median depth of 4, its up is the mean camera up.
     """
     frames = scene.split("train") + scene.split("test")
     order = np.argsort([frame.time for frame in frames], kind="stable")
@@ -63,9 +63,13 @@ def estimate_cameras(scene: Scene) -> Scene:
                 by = "matched features" if tracks is None else "points followed by flow"
         if agreement >= AGREED or (tracks is not None and model is None):
             break
-    if model is not None:
-        return _sharing_flows(_from_model(scene, frames, held_out, model, agreement, by), everything)
-    return _sharing_flows(_turning(scene, everything, frames, held_out, moving, why), everything)
+    if agreement < AGREED:
+        turned = _turned(flows, moving)
+        agreed = explained(turned.viewmats, turned.K, flows, moving)
+        if model is None or agreed > agreement:
+            why = why or f"only {agreement:.0%} of the optical flow agrees with structure from motion"
+            return _sharing_flows(_turning(scene, frames, held_out, moving, turned, why), everything)
+    return _sharing_flows(_from_model(scene, frames, held_out, model, agreement, by), everything)
 
 
 def _unusable(model: Model | str, count: int) -> str:
@@ -140,28 +144,42 @@ def _from_model(scene: Scene, frames: list, held_out: set[str], model: Model, ag
     return _with(scene, posed, held_out, points, note)
 
 
-def _turning(scene: Scene, everything: Scene, frames: list, held_out: set[str], moving: np.ndarray, why: str) -> Scene:
-    width, height = frames[0].camera.width, frames[0].camera.height
-    flows = Flows.of(everything)
-    forward = np.stack([flows.between(t, t + 1) for t in range(len(frames) - 1)])
+@dataclasses.dataclass(frozen=True)
+class Turned:
+    """A camera in one place: ``viewmats`` [F, 4, 4] and ``K`` [3, 3] of ``fov`` degrees across, and what it does."""
+
+    viewmats: np.ndarray
+    K: np.ndarray
+    fov: float
+    kind: str
+
+
+def _turned(flows: Flows, moving: np.ndarray) -> Turned:
+    """The camera that turns in place as the still pixels flow, or, where not even that fits, one at rest."""
+    height, width = flows.size
+    forward = np.stack([flows.between(t, t + 1) for t in range(len(flows) - 1)])
     fov, K = FOVS[0], _intrinsics(FOVS[0], width, height)
     viewmats, error = turning_viewmats(forward, ~moving, K)
     if not error < 2.0:
-        viewmats, kind = np.tile(np.eye(4), (len(frames), 1, 1)), "a camera at rest"
-    else:
-        threshold = BETTER * error
-        for other in FOVS[1:]:
-            turned, left = turning_viewmats(forward, ~moving, _intrinsics(other, width, height))
-            if left < min(error, threshold):
-                fov, K, viewmats, error = other, _intrinsics(other, width, height), turned, left
-        kind = f"a camera that turns in place ({error:.2f} px)"
+        return Turned(np.tile(np.eye(4), (len(flows), 1, 1)), K, fov, "a camera at rest")
+    threshold = BETTER * error
+    for other in FOVS[1:]:
+        turned, left = turning_viewmats(forward, ~moving, _intrinsics(other, width, height))
+        if left < min(error, threshold):
+            fov, K, viewmats, error = other, _intrinsics(other, width, height), turned, left
+    return Turned(viewmats, K, fov, f"a camera that turns in place ({error:.2f} px)")
+
+
+def _turning(scene: Scene, frames: list, held_out: set[str], moving: np.ndarray, turned: Turned, why: str) -> Scene:
     posed = [
-        frame.with_camera(Camera.checked(K, viewmat, width, height, source=frame.name))
-        for frame, viewmat in zip(frames, viewmats, strict=True)
+        frame.with_camera(
+            Camera.checked(turned.K, viewmat, frame.camera.width, frame.camera.height, source=frame.name)
+        )
+        for frame, viewmat in zip(frames, turned.viewmats, strict=True)
     ]
     note = (
-        f"cameras: {why}; using {kind}, with a field of view of {fov:g} degrees and a nominal depth of {DEPTH:g}: "
-        "masks and 2D motion are meaningful, depths and views from elsewhere are not"
+        f"cameras: {why}; using {turned.kind}, with a field of view of {turned.fov:g} degrees and a nominal depth of "
+        f"{DEPTH:g}: masks and 2D motion are meaningful, depths and views from elsewhere are not"
     )
     return _with(scene, posed, held_out, _backdrop(posed, moving), note)
 

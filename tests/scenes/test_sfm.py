@@ -187,8 +187,11 @@ def test_a_seed_gives_the_same_cameras_on_any_number_of_threads(monkeypatch):
     assert not np.array_equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("agreed", [(0.97,), (0.6, 0.9), (0.6, 0.5, 0.88), (0.6, 0.5, 0.7, 0.4)])
-def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, agreed):
+@pytest.mark.parametrize(
+    ("agreed", "turning"),
+    [((0.97,), 0.99), ((0.6, 0.9), 0.0), ((0.6, 0.5, 0.88), 0.99), ((0.6, 0.5, 0.7, 0.4), 0.6), ((0.3, 0, 0, 0), 0.6)],
+)
+def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, agreed, turning):
     drawn = []
 
     def drawing(*_, tracks, seed, **__):
@@ -201,9 +204,12 @@ def test_models_are_drawn_until_flow_agrees_and_the_best_is_taken(monkeypatch, a
         return model
 
     monkeypatch.setattr(estimation, "map_frames", drawing)
-    monkeypatch.setattr(estimation, "explained", lambda _, K, *__: agreed[int(K[0, 0]) - 200])
+    monkeypatch.setattr(estimation, "explained", lambda _, K, *__: dict(enumerate(agreed)).get(K[0, 0] - 200, turning))
     posed = estimation.estimate_cameras(panned())
     assert len(drawn) == len(set(drawn)) == len(agreed)
+    if turning > max(agreed) and max(agreed) < 0.85:
+        assert "only 30% of the optical flow agrees" in posed.notes[-1] and "turns in place" in posed.notes[-1]
+        return
     assert posed.cameras[0].K[0, 0].item() == 200 + agreed.index(max(agreed))
     by = "matched features" if agreed[0] == max(agreed) else "points followed by flow"
     assert f"by {by}" in posed.notes[-1] and ("only" in posed.notes[-1]) == (max(agreed) < 0.85)
