@@ -15,7 +15,7 @@ it below ``stop``, from the joint rendering and from each field's own separately
 from functools import cache
 
 from ..bridge import ti
-from .loops import RAYS, opacity_function
+from .loops import RAYS, opacity_functions
 
 # Columns of a ray's sums: opacity and depth of the joint rendering, of the dynamic field alone, of the static field
 # alone; and dynamicness.
@@ -28,7 +28,7 @@ def blend_kernels(real):
     """Kernels ``(composite, adjoint)``; arrays of length zero stand for what is not given or not wanted."""
     reals = ti.types.ndarray(dtype=real, ndim=1)
     sums_type = ti.types.ndarray(dtype=real, ndim=2)
-    opacity = opacity_function(real)
+    opacity, decay = opacity_functions(real)
     vec3, vec4 = ti.types.vector(3, ti.f64), ti.types.vector(4, ti.f64)
 
     @ti.func
@@ -178,8 +178,8 @@ def blend_kernels(real):
                         v_z += v_sums[ray, 5] * T[2] * o[1]
                         behind[2] += (v - behind[2]) * o[1]
                     if ti.static(density):
-                        v_d *= ti.exp(-dynamic[i] * delta)  # dL/d(density delta)
-                        v_s *= ti.exp(-static[i] * delta)
+                        v_d *= decay(dynamic[i] * delta, o[0])  # dL/d(density delta)
+                        v_s *= decay(static[i] * delta, o[1])
                         if v_deltas.shape[0] > 0:
                             v_deltas[i] = ti.cast(v_d * dynamic[i] + v_s * static[i], real)
                         v_d *= delta

@@ -25,7 +25,7 @@ def _find_rays(
             before = ray_indices[i - 1]
         if i < samples:
             here = ray_indices[i]
-        if before > here or here > rays or (here == rays and i < samples):
+        if here < 0 or before > here or here > rays or (here == rays and i < samples):
             wrong[0] = 1
         else:
             for ray in range(ti.cast(before, ti.i32) + 1, ti.cast(here, ti.i32) + 1):
@@ -127,9 +127,7 @@ class Rays:
         return Rays(packed, (len(packed),), on_end)
 
     @staticmethod
-    def of(
-        samples: Tensor, packed_info: Tensor | None, ray_indices: Tensor | None, n_rays: int | None
-    ) -> "Rays":
+    def of(samples: Tensor, packed_info: Tensor | None, ray_indices: Tensor | None, n_rays: int | None) -> "Rays":
         """As nerfacc's arguments tell: packed where ``packed_info`` or ``ray_indices`` is given, else batched."""
         if packed_info is None and ray_indices is None:
             if samples.ndim == 0:

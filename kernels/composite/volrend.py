@@ -151,7 +151,9 @@ def accumulate_along_rays(
         if n_rays is None:
             raise ValueError("n_rays: needed with ray_indices")
         if weights.shape != ray_indices.shape:
-            raise ValueError(f"weights: expected shape {list(ray_indices.shape)} of ray_indices, got {list(weights.shape)}")
+            raise ValueError(
+                f"weights: expected shape {list(ray_indices.shape)} of ray_indices, got {list(weights.shape)}"
+            )
         rays, order = sorted_rays(ray_indices, n_rays)
     if values is not None:
         values = per_channel("values", values, weights, dtype)

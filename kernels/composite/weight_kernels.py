@@ -9,7 +9,7 @@ No division, so that it is right for ``alpha = 1`` too. With density, ``alpha = 
 from functools import cache
 
 from ..bridge import ti
-from .loops import RAYS, opacity_function
+from .loops import RAYS, opacity_functions
 
 
 @cache
@@ -17,7 +17,7 @@ def weight_kernels(real):
     """Kernels ``(composite, adjoint)``; arrays of length zero stand for what is not given or not wanted."""
     reals = ti.types.ndarray(dtype=real, ndim=1)
     sums_type = ti.types.ndarray(dtype=real, ndim=2)
-    opacity = opacity_function(real)
+    opacity, decay = opacity_functions(real)
 
     @ti.kernel
     def composite(
@@ -93,7 +93,7 @@ def weight_kernels(real):
                         delta = t_ends[i] - t_starts[i]
                         if v_alphas_out.shape[0] > 0:
                             v_alpha += v_alphas_out[i]
-                        v_alpha *= ti.exp(-sigmas[i] * delta)  # dL/d(sigma delta)
+                        v_alpha *= decay(sigmas[i] * delta, alpha)  # dL/d(sigma delta)
                         v_input[i] = ti.cast(v_alpha * delta, real)
                         v_end = v_alpha * sigmas[i]
                     else:
