@@ -52,10 +52,8 @@ def blend_kernels(real):
 
     @ti.func
     def behind_sample(T, o, kept):
-        return vec3(
-            T[0] * (1.0 - kept[0] * o[2]) * (1.0 - kept[0] * o[3]), T[1] * (1.0 - kept[1] * o[0]),
-            T[2] * (1.0 - kept[2] * o[1]),
-        )  # fmt: skip
+        joint = (1.0 - kept[0] * o[2]) * (1.0 - kept[0] * o[3])
+        return T * vec3(joint, 1.0 - kept[1] * o[0], 1.0 - kept[2] * o[1])
 
     @ti.kernel
     def composite(
@@ -169,14 +167,14 @@ def blend_kernels(real):
                             v += v_alone_dynamic[i]
                         v_d += T[1] * (v - behind[1])
                         v_z += v_sums[ray, 3] * T[1] * o[0]
-                        behind[1] += (v - behind[1]) * o[0]
+                        behind[1] = (1.0 - o[0]) * behind[1] + v * o[0]
                     if T[2] < _LEFT_OUT:
                         v = v_sums[ray, 4] + v_sums[ray, 5] * z
                         if v_alone_static.shape[0] > 0:
                             v += v_alone_static[i]
                         v_s += T[2] * (v - behind[2])
                         v_z += v_sums[ray, 5] * T[2] * o[1]
-                        behind[2] += (v - behind[2]) * o[1]
+                        behind[2] = (1.0 - o[1]) * behind[2] + v * o[1]
                     if ti.static(density):
                         v_d *= decay(dynamic[i] * delta, o[0])  # dL/d(density delta)
                         v_s *= decay(static[i] * delta, o[1])

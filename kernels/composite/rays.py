@@ -9,34 +9,39 @@ from torch import Tensor
 from .. import bridge
 from ..bridge import ti
 
-SAMPLES_MAX = 2**31 - 1  # kernels count samples in int32
+SAMPLES_MAX = 2**31 - 2**16  # kernels count samples in int32
+_RUN = 256  # shorter loops cost more than what is in them
+_KEPT = 32 << 20  # bytes; smaller blocks of memory the C library keeps for the next who asks, with their pages
 
 
 @ti.kernel
 def _find_rays(
     ray_indices: ti.types.ndarray(dtype=ti.i64, ndim=1),
+    run: ti.i32,  # samples that a thread takes on end
     starts: ti.types.ndarray(dtype=ti.i64, ndim=1),  # [R + 1] out: first sample of each ray, and the number of samples
     wrong: ti.types.ndarray(dtype=ti.i32, ndim=1),  # [1] out: 1 if the indices descend, or do not lie in 0..R-1
 ):
     samples, rays = ray_indices.shape[0], starts.shape[0] - 1
-    for i in range(samples + 1):
-        before, here = ti.cast(-1, ti.i64), ti.cast(rays, ti.i64)
-        if i > 0:
-            before = ray_indices[i - 1]
-        if i < samples:
-            here = ray_indices[i]
-        if here < 0 or before > here or here > rays or (here == rays and i < samples):
-            wrong[0] = 1
-        else:
-            for ray in range(ti.cast(before, ti.i32) + 1, ti.cast(here, ti.i32) + 1):
-                starts[ray] = i
+    for k in range((samples + run) // run):
+        for i in range(k * run, ti.min((k + 1) * run, samples + 1)):
+            before, here = ti.cast(-1, ti.i64), ti.cast(rays, ti.i64)
+            if i > 0:
+                before = ray_indices[i - 1]
+            if i < samples:
+                here = ray_indices[i]
+            if before != here:
+                if here < 0 or before > here or here > rays or (here == rays and i < samples):
+                    wrong[0] = 1
+                else:
+                    for ray in range(ti.cast(before, ti.i32) + 1, ti.cast(here, ti.i32) + 1):
+                        starts[ray] = i
 
 
 def _ascending(ray_indices: Tensor, n_rays: int) -> Tensor | None:
     """``packed_info`` [n_rays, 2] of ascending indices; None if they are not."""
     starts = ray_indices.new_empty(n_rays + 1)
     wrong = torch.zeros(1, dtype=torch.int32, device=ray_indices.device)
-    bridge.call(_find_rays, ray_indices, starts, wrong)
+    bridge.call(_find_rays, ray_indices, 1 if ray_indices.is_cuda else _RUN, starts, wrong)
     return None if wrong.item() else torch.stack([starts[:-1], starts.diff()], 1)
 
 
@@ -94,7 +99,11 @@ class Rays:
     def per_sample(self, like: Tensor, *channels: int) -> Tensor:
         """Memory for a kernel's results per sample; zero for samples of no ray."""
         shape = (like.shape[0], *channels)
-        return bridge.empty(like, *shape) if self.complete else like.new_zeros(shape)
+        if not self.complete:
+            return like.new_zeros(shape)
+        if math.prod(shape) * like.element_size() < _KEPT:
+            return like.new_empty(shape)
+        return bridge.empty(like, *shape)
 
     @staticmethod
     def batched(shape: tuple[int, ...], device: torch.device) -> "Rays":
