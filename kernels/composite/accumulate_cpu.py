@@ -2,9 +2,10 @@
 
 ``out_k[r, d] = sum_i w_k[i] values[i, d]`` over the samples i of ray r, for one or two sets of weights k at once;
 ``v_values[i] = sum_k w_k[i] v_out_k[r]``, ``v_w_k[i] = values[i] . v_out_k[r]``. A sample of weight zero adds nothing,
-whatever its value. A ray is taken by segments, whose partial sums stay in registers block of channels by block of
-channels; so the values come from memory once, and a long ray loses no digits. A last block of channels that is no whole
-vector overlaps the one before it and is masked; fewer channels than a vector has lanes are scalars.
+whatever its value. Forward, a ray is taken by segments, whose sums stay in registers block of channels by block of
+channels, so that the values come from memory once and a long ray loses few digits; backward goes sample by sample. A
+last block of channels that is no whole vector overlaps the one before it and is masked; fewer channels than a vector
+has lanes are scalars.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ struct Vec {
     }
 };
 struct N1 { char x[1]; }; struct N2 { char x[2]; }; struct N3 { char x[3]; }; struct N4 { char x[4]; };
-struct N5 { char x[5]; }; struct N6 { char x[6]; }; struct N7 { char x[7]; };
+struct N5 { char x[5]; }; struct N6 { char x[6]; }; struct N7 { char x[7]; }; struct N8 { char x[8]; };
 // Calls body(number) with a type whose size is the number of channels, which are fewer than lanes.
 auto few = [&](auto body) {
     switch (channels) {
@@ -57,6 +58,7 @@ auto few = [&](auto body) {
 auto blocks = [&](auto body) {
     const V all = V{} + R(1);
     int c = 0;
+    for (; c + 8 * LANES <= channels; c += 8 * LANES) body(N8{}, c, all);
     for (; c + 4 * LANES <= channels; c += 4 * LANES) body(N4{}, c, all);
     for (; c + LANES <= channels; c += LANES) body(N1{}, c, all);
     if (c < channels) body(N1{}, channels - LANES, Vec::last(channels - c));
@@ -153,30 +155,25 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
                         q[j * stride + d] = x;
                     }
         });
-    else {
-        V dot[SEGMENT][SETS] = {};
-        blocks([&](auto vectors, int c, V mask) {
-            constexpr int NV = sizeof(vectors);
-            V v[SETS][NV];
-            for (int k = 0; k < SETS; k++)
-                for (int m = 0; m < NV; m++) v[k][m] = Vec::load(g[k] + c + m * LANES);
-            for (int j = 0; j < n; j++) {
-                if (dots)
-                    for (int k = 0; k < SETS; k++)
-                        for (int m = 0; m < NV; m++)
-                            dot[j][k] += mask * v[k][m] * Vec::load(p + j * stride + c + m * LANES);
-                if (outer)
-                    for (int m = 0; m < NV; m++) {
-                        V x{};
-                        for (int k = 0; k < SETS; k++) x += w[k][j] * v[k][m];
-                        Vec::store(q + j * stride + c + m * LANES, x);
+    else
+        for (int j = 0; j < n; j++) {
+            const R* const x = p + j * stride;
+            R* const y = q + j * stride;
+            V dot[SETS] = {};
+            blocks([&](auto vectors, int c, V mask) {
+                for (int m = c; m < c + (int)sizeof(vectors) * LANES; m += LANES) {
+                    V v{};
+                    for (int k = 0; k < SETS; k++) {
+                        const V gradient = Vec::load(g[k] + m);
+                        if (dots) dot[k] += mask * gradient * Vec::load(x + m);
+                        v += w[k][j] * gradient;
                     }
-            }
-        });
-        if (dots)
-            for (int j = 0; j < n; j++)
-                for (int k = 0; k < SETS; k++) v_weight[k][i + j] = Vec::sum(dot[j][k]);
-    }
+                    if (outer) Vec::store(y + m, v);
+                }
+            });
+            if (dots)
+                for (int k = 0; k < SETS; k++) v_weight[k][i + j] = Vec::sum(dot[k]);
+        }
 });
 """
 

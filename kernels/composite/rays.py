@@ -29,7 +29,7 @@ def _find_rays(
                 before = ray_indices[i - 1]
             if i < samples:
                 here = ray_indices[i]
-            if before != here:
+            if before != here or here < 0:
                 if here < 0 or before > here or here > rays or (here == rays and i < samples):
                     wrong[0] = 1
                 else:
