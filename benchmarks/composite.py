@@ -18,6 +18,7 @@ from .table import Table, cores, milliseconds
 PER_RAY = 64
 SAMPLES = 2**20
 CHANNELS = (1, 3, 32, 128)
+TORCH_NUMBERS = 2**25  # values; with more it takes seconds
 SIZES = (2**16, 2**18, 2**20, 2**22)  # at 3 channels
 LOGITS = 30  # beside 3 colours, as Semantic Flow renders
 
@@ -37,11 +38,6 @@ class Contender:
             leaf.grad = None
         torch.autograd.backward(self.outputs, self.incoming)
         self.gradients = [leaf.grad for leaf in self.leaves]
-
-    def release(self):
-        self.outputs = self.gradients = None
-        for leaf in self.leaves:
-            leaf.grad = None
 
     def difference(self, other: Contender) -> float:
         """Largest difference of outputs and gradients, each relative to its largest value."""
@@ -146,9 +142,7 @@ def static_dynamic(samples: int, channels: int, device: str):
         T = exclusive_products((1 - p) * (1 - q))
         w_d, w_s = T * p, T * q
         full = sums(w_d, shown_dynamic) + sums(w_s, shown_static)
-        alone = [
-            sums(exclusive_products(1 - a) * a, x) for a, x in ((dynamic, shown_dynamic), (static, shown_static))
-        ]
+        alone = [sums(exclusive_products(1 - a) * a, x) for a, x in ((dynamic, shown_dynamic), (static, shown_static))]
         return full, *alone, sums(w_d + w_s, depths[:, None]), sums(w_d + w_s, blend.reshape(-1, 1))
 
     # Forward: reads two opacities, blend, depth, index and two sets of values, writes four weights. Backward: reads all
@@ -157,7 +151,7 @@ def static_dynamic(samples: int, channels: int, device: str):
     return {"semaflow": ours, "torch": plain}, leaves, incoming, size
 
 
-def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu", seconds: float = 1.5) -> Table:
+def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu", seconds: float = 1.0) -> Table:
     """``case`` at each (samples, channels) of ``sizes``; every contender is timed for about ``seconds``."""
     columns = [
         "samples", "D", "forward ms", "backward ms", "both ms", "torch ms", "x faster", "copy ms", "x copy",
@@ -167,23 +161,25 @@ def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu",
     last = None
     for samples, channels in sizes:
         renderers, leaves, incoming, size = case(samples, channels, device)
+        if samples * channels > TORCH_NUMBERS:
+            del renderers["torch"]
         contenders = {name: Contender(render, leaves, incoming) for name, render in renderers.items()}
         copy = Copy(size, device)
         steps = [(c.forward, c.backward) for c in contenders.values()]
-        times = milliseconds(*steps, (copy.ready,), (copy.new,), seconds=seconds)
-        both, peer = sum(times[0]), sum(times[1])
+        ours, *peers, ready, new = milliseconds(*steps, (copy.ready,), (copy.new,), seconds=seconds)
+        both = sum(ours)
         figures = {
-            "forward ms": times[0][0], "backward ms": times[0][1], "both ms": both, "torch ms": peer,
-            "x faster": peer / both, "copy ms": times[2][0], "x copy": both / times[2][0], "new copy ms": times[3][0],
-            "x new copy": both / times[3][0], "difference": contenders["semaflow"].difference(contenders["torch"]),
+            "forward ms": ours[0], "backward ms": ours[1], "both ms": both, "copy ms": ready[0],
+            "x copy": both / ready[0], "new copy ms": new[0], "x new copy": both / new[0],
         }  # fmt: skip
+        for peer in peers:
+            figures |= {"torch ms": sum(peer), "x faster": sum(peer) / both}
+            figures["difference"] = contenders["semaflow"].difference(contenders["torch"])
         if last is not None:
             figures["exponent"] = math.log(both / last[1]) / math.log(size / last[0])
         last = (size, both)
         table.add(samples=samples, D=channels, **figures)
         table.notes.append(f"{samples} samples, D={channels}: {size / 2**20:.0f} MiB counted")
-        for contender in contenders.values():
-            contender.release()
     table.notes += [
         f"{PER_RAY} samples to a ray, {cores()} cores; exponent: growth of the time with the bytes since the row above",
         "copy: of the counted bytes, half read and half written, into memory that is there or that is new",
