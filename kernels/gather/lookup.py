@@ -13,9 +13,8 @@ import warp as wp
 from .native import STORED, build
 
 _FORWARD = r"""
-for (long long i = begin; i < end; i++) {
-    const long long p = i / views;
-    const int view = (int)(i - p * views);
+for (int p = begin; p < end; p++) {
+    const long long i = (long long)p * views + view;
     const Seen at(points.data + 3 * (moving ? i : p), viewmats.data + 16 * view, Ks.data + 9 * view, near);
     const bool inside = at.inside(width, height);
     if (lane == 0) {
@@ -44,9 +43,9 @@ for (long long i = begin; i < end; i++) {
 
 # Adds to v_pixels. Differences come before the sum, which would lose digits where features have a large mean.
 _ADJOINT = r"""
-for (long long i = begin; i < end; i++) {
+for (int p = begin; p < end; p++) {
+    const long long i = (long long)p * views + view;
     if (!valid.data[i]) continue;
-    const int view = (int)(i % views);
     const R u = pixels.data[2 * i], v = pixels.data[2 * i + 1];
     R v_u = R(0), v_v = R(0);
     for (int l = 0; l < table.shape[0]; l += 5) {

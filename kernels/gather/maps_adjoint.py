@@ -67,13 +67,13 @@ for (int r = top > 0 ? top - 1 : 0; r < bottom; r++)
 """
 
 _ATOMIC = r"""
-for (long long i = begin; i < end; i++) {
+for (int p = begin; p < end; p++) {
+    const long long i = (long long)p * views + view;
     if (!valid.data[i]) continue;
     const Pair row(pixels.data[2 * i + 1], rows, height), column(pixels.data[2 * i], columns, width);
     const R* g = v_features.data + i * channels + to;
-    const long long view = i % views;
     auto add = [&](int y, int x, R weight) {
-        R* m = v_map.data + ((view * rows + y) * columns + x) * depth;
+        R* m = v_map.data + (((long long)view * rows + y) * columns + x) * depth;
         for (int c = lane; c < depth; c += STEP) wp::atomic_add(m + c, weight * g[c]);
     };
     add(row.first, column.first, (R(1) - row.weight) * (R(1) - column.weight));

@@ -67,15 +67,16 @@ struct Pair {
 };
 """
 
-# The elements (a point in a view, point by point) of a group of threads, and which of them this thread is.
+# The points of one view that a group of threads goes through, and which of the group this thread is. Groups go view by
+# view, so that few maps at a time have to stay in the caches.
 _GROUP = r"""
 #if defined(__CUDA_ARCH__)
 const int STEP = lanes, lane = index % lanes;
 #else
 constexpr int STEP = 1, lane = 0;
 #endif
-const long long begin = (long long)(index / lanes) * share;
-const long long end = begin + share < elements ? begin + share : elements;
+const int shares = (count + share - 1) / share, view = index / lanes / shares;
+const int begin = index / lanes % shares * share, end = begin + share < count ? begin + share : count;
 """
 
 # A pyramid level in the table of :func:`.levels.table`, and the four cells of it around a pixel.
@@ -113,5 +114,5 @@ def build(name: str, module: str, real, stored: str | None, source: str, argumen
     if stored:
         types += f"typedef {stored} M;\n"
         source = _LEVELS + _GROUP + source
-        arguments = {"elements": wp.int64, "share": int, "lanes": int, **arguments}
+        arguments = {"count": int, "share": int, "lanes": int, **arguments}
     return kernel(name, module, _PRAGMA + types + _PRELUDE + source, arguments, elements=True)
