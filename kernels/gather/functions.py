@@ -87,7 +87,7 @@ class Sample(torch.autograd.Function):
                     v_maps[i] = _maps_adjoint(s, level, first, pixels, valid, v_features)
                 first += level.shape[3]
         if any(needs[:3]):
-            v_pixels = torch.zeros_like(pixels) if v_pixels is None else v_pixels.clone(memory_format=torch.contiguous_format)
+            v_pixels = torch.zeros_like(pixels) if v_pixels is None else torch.empty_like(pixels).copy_(v_pixels)
             v_depth = pixels.new_zeros(valid.shape) if v_depth is None else v_depth.contiguous()
             if v_features is not None:
                 _lookup_adjoint(s, maps, pixels, valid, v_features, v_pixels)

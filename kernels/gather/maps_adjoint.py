@@ -87,7 +87,7 @@ for (int p = begin; p < end; p++) {
 def _map(real) -> tuple[dict, dict]:
     """Arguments that say which features belong to the map, and what of them is known."""
     reals = wp.array(dtype=real)
-    shape = {name: int for name in ("views", "width", "height", "channels", "to", "rows", "columns", "depth")}
+    shape = dict.fromkeys(("views", "width", "height", "channels", "to", "rows", "columns", "depth"), int)
     return shape, {"pixels": reals, "valid": wp.array(dtype=wp.bool), "v_features": reals, "v_map": reals}
 
 

@@ -10,6 +10,7 @@ import warp as wp
 
 from ..splat.native import kernel
 
+LARGEST = 1e15  # coordinates and pixels beyond this count as not finite: their gradients would overflow float32
 STORED = {torch.float16: "H", torch.float32: "float", torch.float64: "double"}  # how maps lie in memory, by dtype
 
 _PRAGMA = r"""
@@ -42,7 +43,7 @@ struct Seen {
         }
         const R all[5] = {x, y, z, u, v};
         finite = true;
-        for (int i = 0; i < 5; i++) finite = finite && (all[i] <= R(LARGEST) && all[i] >= R(-LARGEST));
+        for (int i = 0; i < 5; i++) finite = finite && all[i] <= LARGEST && all[i] >= -LARGEST;
         front = front && finite;
     }
     inline bool inside(int width, int height) const {
@@ -79,7 +80,7 @@ const int shares = (count + share - 1) / share, view = index / lanes / shares;
 const int begin = index / lanes % shares * share, end = begin + share < count ? begin + share : count;
 """
 
-# A pyramid level in the table of :func:`.levels.table`, and the four cells of it around a pixel.
+# A pyramid level in the table of :mod:`.functions`, and the four cells of it around a pixel.
 _LEVELS = r"""
 struct Level {
     const M* map;  // [V, rows, columns, channels]
@@ -105,11 +106,10 @@ struct Corners {
 def build(name: str, module: str, real, stored: str | None, source: str, arguments: dict):
     """A kernel for :func:`bridge.launch` whose C++ source sees the index of its element as ``index``.
 
-    ``R`` is the scalar type ``real``, ``M`` that of maps. With ``stored`` the elements are groups of threads.
+    ``R`` is the scalar type ``real``. With ``stored``, the C++ type ``M`` of maps, a thread is one of a group (``_GROUP``).
     """
-    is_float = real is wp.float32
-    largest = "3.4028234e38" if is_float else "1.7976931348623157e308"
-    types = f"\ntypedef {'float' if is_float else 'double'} R;\nconstexpr R LARGEST = R({largest});\n"
+    scalar = "float" if real is wp.float32 else "double"
+    types = f"\ntypedef {scalar} R;\nconstexpr R LARGEST = R({LARGEST});\n"
     arguments = {**arguments, "first_index": int}
     if stored:
         types += f"typedef {stored} M;\n"

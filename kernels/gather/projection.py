@@ -11,7 +11,7 @@ import warp as wp
 
 from .native import build
 
-BLOCK = 64  # points whose cameras' gradients one task sums
+BLOCK = 32  # points whose cameras' gradients one task sums
 CAMERA = 18  # scalars of a camera that have a gradient: W and t row by row, then two rows of K
 
 # One task is BLOCK points in all views, view after view.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..splat.inputs import expect
 from .functions import Sample, Settings
 from .native import STORED
 
@@ -39,8 +40,8 @@ def sample_views(
     Returns:
         Features [P, V, C], the channels of all levels one after another, 0 where not valid; pixels [P, V, 2] (x, y), the
         first pixel's centre at (0.5, 0.5), 0 where not in front of the camera; depth [P, V] along the view's axis,
-        negative behind it; valid [P, V], bool: in front of the camera and inside the image. A point or camera with a
-        number that is not finite makes all of these 0, and has no gradient.
+        negative behind it; valid [P, V], bool: in front of the camera and inside the image. All of these are 0, without
+        gradient, where a point or its pixel is not finite (or beyond 1e15).
 
     Raises:
         ValueError: a shape, dtype or device does not fit; the line names the argument.
@@ -69,13 +70,13 @@ def _sample(maps, name: str, points: Tensor, viewmats: Tensor, Ks: Tensor, width
     levels = [maps] if isinstance(maps, Tensor) else list(maps)
     if not levels:
         raise ValueError("maps: expected at least one level, got none")
-    views = viewmats.shape[0] if viewmats.ndim else None
-    _expect("viewmats", viewmats, (None, 4, 4))
-    _expect("Ks", Ks, (views, 3, 3))
-    _expect(name, points, (None, views, 3) if moving else (None, 3))
+    expect("viewmats", viewmats, (None, 4, 4))
+    views = len(viewmats)
+    expect("Ks", Ks, (views, 3, 3))
+    expect(name, points, (None, views, 3) if moving else (None, 3))
     for i, level in enumerate(levels):
         which = "maps" if isinstance(maps, Tensor) else f"maps[{i}]"
-        _expect(which, level, (views, None, None, None))
+        expect(which, level, (views, None, None, None))
         if 0 in level.shape[1:]:
             raise ValueError(f"{which}: expected at least one channel, row and column, got {list(level.shape)}")
         if level.dtype not in STORED or level.dtype != levels[0].dtype:
@@ -97,9 +98,3 @@ def _sample(maps, name: str, points: Tensor, viewmats: Tensor, Ks: Tensor, width
     levels = [level if level.dtype == torch.float16 else level.to(dtype) for level in levels]
     levels = [level.permute(0, 2, 3, 1).contiguous() for level in levels]
     return Sample.apply(points, viewmats, Ks, Settings(width, height, near_plane, moving), *levels)
-
-
-def _expect(name: str, value: Tensor, shape: tuple) -> None:
-    """ValueError naming the argument unless it has this shape; None stands for any size."""
-    if value.ndim != len(shape) or any(b is not None and a != b for a, b in zip(value.shape, shape, strict=True)):
-        raise ValueError(f"{name}: expected shape {str(list(shape)).replace('None', 'any')}, got {list(value.shape)}")
