@@ -17,9 +17,9 @@ from .table import Table, cores, milliseconds
 
 WIDTH, HEIGHT = 480, 270
 STRIDE = 4  # pixels per cell of a map, as of an encoder's finest features
-LOOKUPS = 1 << 17  # points times views
+LOOKUPS = 1 << 16  # points times views
 CHANNELS = (3, 64, 384)
-VIEWS = (1, 4, 12)
+VIEWS = (1, 8)
 PYRAMID = ((2, 64), (4, 64), (8, 128), (16, 256))  # (stride, channels) of an encoder's levels, as in GP-NeRF
 
 
@@ -125,7 +125,7 @@ def least_bytes(scene: Scene) -> int:
     return sum(3 * x.nbytes for x in scene.levels) + 2 * 4 * lookups * sum(x.shape[1] for x in scene.levels)
 
 
-def contest(title: str, scenes: dict[str, Scene], seconds: float = 2.0) -> Table:
+def contest(title: str, scenes: dict[str, Scene], seconds: float = 1.5) -> Table:
     """All contenders on every scene."""
     columns = ["scene", "who", "forward ms", "backward ms", "both ms", "x torch", "of copy", "exponent", "difference"]
     table = Table(title, columns)
