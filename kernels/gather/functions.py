@@ -12,7 +12,7 @@ from .lookup import lookup_kernels
 from .maps_adjoint import atomic, banded
 from .projection import BLOCK, CAMERA, projection_adjoint
 
-SHARE = 256  # points that a CPU thread takes at a time
+SHARE = 256  # points of a view that a CPU thread takes at a time
 THREADS = 1 << 30  # on a CUDA device, at most; beyond that each takes several points
 BAND = 16  # rows of a map whose gradient is one task, at most
 
