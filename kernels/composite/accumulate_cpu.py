@@ -16,7 +16,7 @@ import warp as wp
 from torch import Tensor
 
 from .. import bridge
-from ..splat.native import kernel
+from ..native import kernel
 from .rays import Rays
 
 _COMMON = r"""

@@ -8,7 +8,7 @@ the compiler turns into vectors.
 import torch
 import warp as wp
 
-from ..splat.native import kernel
+from ..native import kernel
 
 LARGEST = 1e15  # coordinates and pixels beyond this count as not finite: their gradients would overflow float32
 STORED = {torch.float16: "H", torch.float32: "float", torch.float64: "double"}  # how maps lie in memory, by dtype

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..splat.inputs import expect
+from ..arguments import expect
 from .functions import Sample, Settings
 from .native import STORED
 
