@@ -1,1 +1,2 @@
-"""Arrays in, arrays out: splatting, ray casting, neighbours; and the bridge between torch and Warp."""
+"""Arrays in, arrays out: splatting, volume rendering along rays, gathering from maps, ray casting, neighbours; and the
+bridge between torch, Warp and Taichi."""

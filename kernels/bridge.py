@@ -1,16 +1,19 @@
-"""Where torch meets Warp: memory, devices, streams and threads.
+"""Where torch meets Warp and Taichi: memory, devices, streams and threads.
 
-Torch owns all memory; Warp sees it without a copy. Nothing else in the package knows how the two are joined.
+Torch owns all memory; Warp and Taichi see it without a copy. Nothing else in the package knows how they are joined.
 
-On the CPU a Warp launch runs in the calling thread but lets other Python threads run, so work is spread over the cores
+Modules of Taichi kernels begin with ``from .bridge import ti``, which is the only import of Taichi and starts it, and
+call their kernels through :func:`call`. On the CPU a Warp launch runs in the calling thread but lets other Python threads run, so work is spread over the cores
 by launching a kernel once per thread of a pool. Warp's CPU atomics are plain writes: launches that run at the same time
-must write to disjoint places. ``SEMAFLOW_THREADS`` sets the number of threads, here and in torch (default: all cores).
+must write to disjoint places. Taichi has threads and atomics of its own, but only one launch may be under way.
+``SEMAFLOW_THREADS`` sets the number of threads for both and for torch (default: all cores).
 """
 
 import contextlib
 import ctypes
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -201,3 +204,52 @@ def launch_tasks(kernel, count: int, arguments: list) -> None:
 def launch_once(kernel, arguments: list) -> None:
     """Run a serial CPU kernel."""
     wp.launch(kernel, 1, inputs=arguments, device="cpu", record_tape=False)
+
+
+_taichi_lock = threading.RLock()
+_forked = False  # this process was forked from one in which Taichi ran
+
+
+@cache
+def _taichi():
+    """Taichi, started for the CPU, or for CUDA where torch has it, without what it would print."""
+    os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
+    import taichi
+
+    arch = taichi.cuda if torch.cuda.is_available() else taichi.cpu
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        taichi.init(arch, cpu_max_num_threads=threads(), log_level=taichi.ERROR, unrolling_limit=0)
+    return taichi
+
+
+def __getattr__(name: str):
+    if name != "ti":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _taichi_lock:
+        return _taichi()
+
+
+def call(kernel, *arguments) -> None:
+    """Run a Taichi kernel on contiguous tensors and numbers; one at a time, whatever thread asks for it.
+
+    On CUDA it begins when torch's current stream has come to it, and is done on return: Taichi has a stream of its own.
+    RuntimeError in a process that was forked after Taichi had started, where it would hang.
+    """
+    if _forked:
+        raise RuntimeError("Taichi kernels cannot run in a forked process; use the start method 'spawn'")
+    on_cuda = any(isinstance(argument, Tensor) and argument.is_cuda for argument in arguments)
+    with _taichi_lock:
+        if on_cuda:
+            torch.cuda.current_stream().synchronize()
+        kernel(*arguments)
+        if on_cuda:
+            _taichi().sync()
+
+
+def _in_child() -> None:
+    global _forked
+    _forked = _taichi.cache_info().currsize > 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -10,7 +10,8 @@ import functools
 
 import warp as wp
 
-from .native import kernel, snippet
+from ..native import kernel
+from .native import snippet
 
 _BATCH = r"""
 // The groups of pixels that a batch of Gaussians reaches, KEPT at most.

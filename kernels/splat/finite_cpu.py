@@ -4,7 +4,8 @@ import functools
 
 import warp as wp
 
-from .native import kernel, snippet
+from ..native import kernel
+from .native import snippet
 
 # A number is finite where its product with zero is zero; the sum of products tells of any that is not.
 _FINITE = r"""

@@ -7,9 +7,6 @@ marks a pixel that is done or outside the image.
 Gaussians arrive sorted by depth, as records that fill a cache line (:mod:`.order` writes them).
 """
 
-import itertools
-import linecache
-
 import warp as wp
 
 from .constants import ALPHA_MAX, ALPHA_MIN, EXTENT_SLACK, TRANSMITTANCE_MIN
@@ -224,26 +221,3 @@ def snippet(real, body: str, **constants: int) -> str:
     }.items():
         prelude = prelude.replace(name, repr(value))
     return "\n".join(["#pragma clang fp contract(fast)", *lines]) + prelude + body
-
-
-_numbers = itertools.count()
-
-
-def kernel(name: str, module: str, source: str, arguments: dict, elements: bool = False):
-    """A Warp kernel that calls the C++ ``source`` with ``arguments`` (name: Warp type).
-
-    With ``elements`` it is a kernel for :func:`bridge.launch` (the last argument is the first element of the share) and
-    the source sees the index of its element as ``index``.
-    """
-    names = ", ".join(arguments)
-    typed = ", ".join(f"{argument}: types[{argument!r}]" for argument in arguments)
-    stub, index = (", index: int", f", wp.tid() + {list(arguments)[-1]}") if elements else ("", "")
-    native = f"native_{name}"
-    text = f"def {native}({typed}{stub}): ...\ndef {name}({typed}):\n    {native}({names}{index})\n"
-    # Warp reads a kernel's source, so text that is in no file is put where inspect finds it.
-    filename = f"<{module}.{name}.{next(_numbers)}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    scope = {"types": arguments, "wp": wp, "__name__": __name__}
-    exec(compile(text, filename, "exec"), scope)
-    scope[native] = wp.func_native(source)(scope[native])
-    return wp.kernel(module=module, enable_backward=False)(scope[name])

@@ -8,7 +8,8 @@ import functools
 
 import warp as wp
 
-from .native import RECORD, kernel
+from ..native import kernel
+from .native import RECORD
 
 _ORDER = r"""
 typedef KEY Key;

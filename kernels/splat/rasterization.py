@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from ..arguments import expect
 from .constants import TILE
 from .frame import PER_CAMERA, PER_GAUSSIAN, PER_SPLAT, Frame, Settings
 from .functions import Composite
-from .inputs import expect, projected
+from .inputs import projected
 
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 

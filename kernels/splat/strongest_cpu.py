@@ -4,7 +4,8 @@ import functools
 
 import warp as wp
 
-from .native import kernel, snippet
+from ..native import kernel
+from .native import snippet
 
 _STRONGEST = r"""
 while (true) {

@@ -11,7 +11,8 @@ import functools
 
 import warp as wp
 
-from .native import kernel, snippet
+from ..native import kernel
+from .native import snippet
 
 MAX_CHANNELS = 16
 

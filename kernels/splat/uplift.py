@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from ..arguments import expect
 from .frame import PER_GAUSSIAN, Settings
-from .inputs import expect, projected
+from .inputs import projected
 from .project import renderer
 
 

@@ -1,0 +1,169 @@
+"""Which samples belong to which ray."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import bridge
+from ..bridge import ti
+
+SAMPLES_MAX = 2**31 - 2**16  # kernels count samples in int32
+_RUN = 256  # shorter loops cost more than what is in them
+_KEPT = 32 << 20  # bytes; smaller blocks of memory the C library keeps for the next who asks, with their pages
+
+
+@ti.kernel
+def _find_rays(
+    ray_indices: ti.types.ndarray(dtype=ti.i64, ndim=1),
+    run: ti.i32,  # samples that a thread takes on end
+    starts: ti.types.ndarray(dtype=ti.i64, ndim=1),  # [R + 1] out: first sample of each ray, and the number of samples
+    wrong: ti.types.ndarray(dtype=ti.i32, ndim=1),  # [1] out: 1 if the indices descend, or do not lie in 0..R-1
+):
+    samples, rays = ray_indices.shape[0], starts.shape[0] - 1
+    for k in range((samples + run) // run):
+        for i in range(k * run, ti.min((k + 1) * run, samples + 1)):
+            before, here = ti.cast(-1, ti.i64), ti.cast(rays, ti.i64)
+            if i > 0:
+                before = ray_indices[i - 1]
+            if i < samples:
+                here = ray_indices[i]
+            if before != here or here < 0:
+                if here < 0 or before > here or here > rays or (here == rays and i < samples):
+                    wrong[0] = 1
+                else:
+                    for ray in range(ti.cast(before, ti.i32) + 1, ti.cast(here, ti.i32) + 1):
+                        starts[ray] = i
+
+
+def _ascending(ray_indices: Tensor, n_rays: int) -> Tensor | None:
+    """``packed_info`` [n_rays, 2] of ascending indices; None if they are not."""
+    starts = ray_indices.new_empty(n_rays + 1)
+    wrong = torch.zeros(1, dtype=torch.int32, device=ray_indices.device)
+    bridge.call(_find_rays, ray_indices, 1 if ray_indices.is_cuda else _RUN, starts, wrong)
+    return None if wrong.item() else torch.stack([starts[:-1], starts.diff()], 1)
+
+
+def _indices(ray_indices: Tensor) -> Tensor:
+    if ray_indices.ndim != 1 or ray_indices.is_floating_point():
+        raise ValueError(
+            f"ray_indices: expected integers of shape [any], got {list(ray_indices.shape)} {ray_indices.dtype}"
+        )
+    if len(ray_indices) > SAMPLES_MAX:
+        raise ValueError(f"ray_indices: expected at most {SAMPLES_MAX} samples, got {len(ray_indices)}")
+    return ray_indices.detach().long().contiguous()
+
+
+def _ray_count(n_rays: int) -> int:
+    if int(n_rays) < 0:
+        raise ValueError(f"n_rays: must not be negative, got {n_rays}")
+    return int(n_rays)
+
+
+@torch.no_grad()
+def pack_info(ray_indices: Tensor, n_rays: int | None = None) -> Tensor:
+    """First sample and number of samples of each ray.
+
+    Args:
+        ray_indices: [N] integers, the ray of each sample, in ascending order.
+        n_rays: number of rays; by default those up to the last sample's.
+
+    Returns:
+        [n_rays, 2], int64. A ray without samples has count 0.
+
+    Raises:
+        ValueError: the indices are not in ascending order, or not in 0..n_rays-1.
+    """
+    ray_indices = _indices(ray_indices)
+    if n_rays is None:
+        n_rays = max(int(ray_indices[-1]) + 1, 0) if len(ray_indices) else 0
+    packed = _ascending(ray_indices, _ray_count(n_rays))
+    if packed is None:
+        raise ValueError(f"ray_indices: expected ascending integers in 0..{int(n_rays) - 1}, got others")
+    return packed
+
+
+@dataclass(frozen=True)
+class Rays:
+    """The grouping of samples, as kernels take it."""
+
+    packed: Tensor  # [R, 2] int64: first sample, number of samples
+    shape: tuple[int, ...]  # of what has one entry per ray: (R,), or the batch of batched samples
+    complete: bool  # every sample belongs to a ray
+
+    @property
+    def count(self) -> int:
+        return len(self.packed)
+
+    def per_sample(self, like: Tensor, *channels: int) -> Tensor:
+        """Memory for a kernel's results per sample; zero for samples of no ray."""
+        shape = (like.shape[0], *channels)
+        if not self.complete:
+            return like.new_zeros(shape)
+        if math.prod(shape) * like.element_size() < _KEPT:
+            return like.new_empty(shape)
+        return bridge.empty(like, *shape)
+
+    @staticmethod
+    def batched(shape: tuple[int, ...], device: torch.device) -> "Rays":
+        """Of samples [..., n_samples]."""
+        count, samples = math.prod(shape[:-1]), shape[-1]
+        if count * samples > SAMPLES_MAX:
+            raise ValueError(f"samples: expected at most {SAMPLES_MAX}, got {count * samples}")
+        packed = torch.empty(count, 2, dtype=torch.int64, device=device)
+        packed[:, 0] = torch.arange(count, device=device) * samples
+        packed[:, 1] = samples
+        return Rays(packed, tuple(shape[:-1]), True)
+
+    @staticmethod
+    def given(packed_info: Tensor, samples: int) -> "Rays":
+        """Of ``samples`` packed samples."""
+        if packed_info.ndim != 2 or packed_info.shape[1] != 2 or packed_info.is_floating_point():
+            raise ValueError(
+                f"packed_info: expected integers of shape [any, 2], got {list(packed_info.shape)} {packed_info.dtype}"
+            )
+        if samples > SAMPLES_MAX:
+            raise ValueError(f"samples: expected at most {SAMPLES_MAX}, got {samples}")
+        packed = packed_info.detach().long().contiguous()
+        starts, counts = packed.unbind(1)
+        ends = starts + counts
+        inside = (starts >= 0).all() & (counts >= 0).all() & (ends <= samples).all()
+        on_end = (starts == counts.cumsum(0) - counts).all() & (counts.sum() == samples)
+        inside, on_end = torch.stack([inside, on_end]).tolist()
+        if not inside:
+            raise ValueError(f"packed_info: expected ranges within 0..{samples}, got others")
+        return Rays(packed, (len(packed),), on_end)
+
+    @staticmethod
+    def of(samples: Tensor, packed_info: Tensor | None, ray_indices: Tensor | None, n_rays: int | None) -> "Rays":
+        """As nerfacc's arguments tell: packed where ``packed_info`` or ``ray_indices`` is given, else batched."""
+        if packed_info is None and ray_indices is None:
+            if samples.ndim == 0:
+                raise ValueError("samples: expected shape [..., n_samples], got []")
+            return Rays.batched(samples.shape, samples.device)
+        if samples.ndim != 1:
+            raise ValueError(f"samples: expected shape [any] as they are packed, got {list(samples.shape)}")
+        for name, value in (("packed_info", packed_info), ("ray_indices", ray_indices)):
+            if value is not None and value.device != samples.device:
+                raise ValueError(f"{name}: expected on {samples.device}, where the samples are, got {value.device}")
+        if packed_info is not None:
+            return Rays.given(packed_info, len(samples))
+        if ray_indices.shape != samples.shape:
+            raise ValueError(f"ray_indices: expected shape {list(samples.shape)}, got {list(ray_indices.shape)}")
+        packed = pack_info(ray_indices, n_rays)
+        return Rays(packed, (len(packed),), True)
+
+
+def sorted_rays(ray_indices: Tensor, n_rays: int) -> tuple[Rays, Tensor | None]:
+    """``(rays, order)`` of samples in any order: ``order`` [N] brings them into that of the rays, None if it is that.
+
+    Raises:
+        ValueError: indices not in 0..n_rays-1.
+    """
+    ray_indices, n_rays = _indices(ray_indices), _ray_count(n_rays)
+    packed, order = _ascending(ray_indices, n_rays), None
+    if packed is None:
+        ray_indices, order = ray_indices.sort(stable=True)
+        packed = pack_info(ray_indices, n_rays)
+    return Rays(packed, (n_rays,), True), order
