@@ -25,7 +25,7 @@ def stepper(dtype: torch.dtype, boundary: str, fsal: bool):
     s = sampler(dtype, boundary)
 
     @ti.func
-    def step(grid: ti.template(), where, scheme: ti.template(), stages, t, h, x, v):
+    def step(grid: ti.template(), where, scheme: ti.template(), stages, t, h, x, v, fresh):
         # Taichi 1.7 loses what is written to a changing row of a local matrix that has a row written by number too.
         k = ti.Matrix.zero(s.real, MOST_STAGES, 3)
         y = x
@@ -35,7 +35,7 @@ def stepper(dtype: torch.dtype, boundary: str, fsal: bool):
                 weight = h * scheme[i, j]
                 for c in ti.static(range(3)):
                     y[c] += weight * k[j, c]
-            if i > 0 and (i < stages or ti.static(fsal)):
+            if (fresh or i > 0) and (i < stages or ti.static(fsal)):
                 v = s.velocity(grid, s.locate(where, t + scheme[i, MOST_STAGES] * h, y))
             for c in ti.static(range(3)):
                 k[i, c] = v[c]
@@ -82,8 +82,7 @@ def march(dtype: torch.dtype, boundary: str):
                             interval = n // steps
                             span = times[interval + 1] - times[interval]
                             t = times[interval] + span * (n % steps) / steps
-                            v = s.velocity(grid, s.locate(where, t, x))
-                            x, _ = step(grid, where, scheme, scheme.shape[0] - 2, t, span / steps, x, v)
+                            x, _ = step(grid, where, scheme, scheme.shape[0] - 2, t, span / steps, x, vec3(0), True)
                             alive = s.is_finite(x)
                         if not alive:
                             x = vec3(real(NAN))
@@ -144,8 +143,7 @@ def march_adaptively(dtype: torch.dtype, boundary: str):
                     accepted = 0
                     stride = longest
                     v = vec3(0)
-                    if alive:
-                        v = s.velocity(grid, s.locate(where, times[0], x))
+                    fresh = True
                     for interval in range(times.shape[0] - 1):
                         span = times[interval + 1] - times[interval]
                         at = real(0.0)
@@ -158,7 +156,9 @@ def march_adaptively(dtype: torch.dtype, boundary: str):
                             if whole:
                                 part = 1 - at
                             h = part * span
-                            y, k = step(grid, where, scheme, stages, times[interval] + at * span, h, x, v)
+                            y, k = step(grid, where, scheme, stages, times[interval] + at * span, h, x, v, fresh)
+                            fresh = False
+                            v = vec3(k[0, 0], k[0, 1], k[0, 2])
                             square = real(0.0)
                             for c in ti.static(range(3)):
                                 e = real(0.0)

@@ -92,7 +92,8 @@ def _fitting(particles: int, rows: int) -> int:
 
 def _arguments(points, times, grid, order, frame: Frame, settings: Settings) -> list:
     scheme = coefficients(settings.method, points.dtype, points.device)
-    return [order, points, times, grid.view(-1, 3), *frame.arguments(points), scheme]
+    points, times, grid = (x.detach() for x in (points, times, grid.view(-1, 3)))  # Taichi looks for gradients of others
+    return [order, points, times, grid, *frame.arguments(points), scheme]
 
 
 def _tasks(points: Tensor) -> tuple[int, int]:

@@ -32,13 +32,12 @@ def deposits(dtype: torch.dtype, boundary: str):
     def flush(nodes: ti.template(), scale, total, place, sums: ti.template(), early, late):
         """Empty the sums of the earlier and of the later eight nodes. A ``total`` beyond numbers flushes nothing."""
         fits = s.is_finite(ti.Vector([total, total, total]))
-        for corner in ti.static(range(16)):
-            if late if ti.static(corner >= 8) else early:
-                index = s.node(place, corner)
-                for c in ti.static(range(3)):
-                    if fits and index >= 0:
-                        nodes[3 * index + c] += ti.cast(ti.cast(sums[corner, c], ti.f64) * scale, ti.i64)
-                    sums[corner, c] = 0
+        for corner in range(0 if early else 8, 16 if late else 8):
+            index = s.node(place, corner)
+            for c in ti.static(range(3)):
+                if fits and index >= 0:
+                    nodes[3 * index + c] += ti.cast(ti.cast(sums[corner, c], ti.f64) * scale, ti.i64)
+                sums[corner, c] = 0
 
     @ti.func
     def deposit(nodes: ti.template(), scale, total, held: ti.template(), place, sums: ti.template(), v):
@@ -50,20 +49,18 @@ def deposits(dtype: torch.dtype, boundary: str):
             # Where only time went on by one, what was the earlier half is the later now, or the other way round.
             back, on = same and later == -1, same and later == 1
             flush(nodes, scale, total, held, sums, not back, not on)
-            for corner in ti.static(range(8)):
-                for c in ti.static(range(3)):
-                    if back:
-                        sums[corner + 8, c] = sums[corner, c]
-                        sums[corner, c] = 0
-                    if on:
-                        sums[corner, c] = sums[corner + 8, c]
-                        sums[corner + 8, c] = 0
+            if back or on:
+                full, empty = 0 if back else 8, 8 if back else 0
+                for corner in range(8):
+                    for c in ti.static(range(3)):
+                        sums[empty + corner, c] = sums[full + corner, c]
+                        sums[full + corner, c] = 0
             held = place
         f = place.fraction
-        for corner in ti.static(range(16)):
+        for corner in range(16):
             weight = real(1.0)
             for c in ti.static(range(4)):
-                weight *= f[c] if ti.static((corner >> c) & 1) else 1 - f[c]
+                weight *= f[c] if (corner >> c) & 1 != 0 else 1 - f[c]
             for c in ti.static(range(3)):
                 sums[corner, c] += weight * v[c]
 

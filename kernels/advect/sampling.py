@@ -103,14 +103,14 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
         return place
 
     @ti.func
-    def node(place, corner: ti.template()):
+    def node(place, corner):
         index = 0
         for c in ti.static(range(4)):
-            index += place.above[c] if ti.static((corner >> c) & 1) else place.below[c]
+            index += place.above[c] if (corner >> c) & 1 != 0 else place.below[c]
         return index
 
     @ti.func
-    def at_node(grid: ti.template(), place, corner: ti.template()):
+    def at_node(grid: ti.template(), place, corner):
         index = node(place, corner)
         v = vec3(0)
         if ti.static(boundary == "zero"):
@@ -124,7 +124,7 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
     def velocity(grid: ti.template(), place):
         f = place.fraction
         sides = ti.Matrix.zero(real, 8, 3)
-        for corner in ti.static(range(8)):
+        for corner in range(8):
             early, late = at_node(grid, place, corner), at_node(grid, place, corner + 8)
             for c in ti.static(range(3)):
                 sides[corner, c] = early[c] + f[3] * (late[c] - early[c])
@@ -141,7 +141,7 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
     def jet(grid: ti.template(), place):
         f, slope = place.fraction, place.slope
         sides, change = ti.Matrix.zero(real, 8, 3), ti.Matrix.zero(real, 8, 3)
-        for corner in ti.static(range(8)):
+        for corner in range(8):
             early, late = at_node(grid, place, corner), at_node(grid, place, corner + 8)
             for c in ti.static(range(3)):
                 change[corner, c] = late[c] - early[c]
