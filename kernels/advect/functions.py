@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .. import bridge
-from .forward import march, march_adaptively
+from . import forward as ahead
+from . import reverse as back
 from .frame import Frame
-from .reverse import reverse, to_numbers
 from .settings import Settings
 from .tableaus import METHODS, coefficients
 
-GROUP = 64  # particles that one CPU thread takes at a time
+BLOCK = 16  # particles that go side by side on the CPU; what they keep fits its nearest cache
+WORKERS = 8  # for each CPU thread, so that they end at about the same time
 LANES = 512  # iterations that Taichi gives a CPU thread at least
 
 # Sums of gradients are integers of so many bits beside the sign. HEADROOM of them wait for gradients that grow on their
@@ -29,8 +30,10 @@ class Advect(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, points: Tensor, times: Tensor, grid: Tensor, order: Tensor, frame: Frame, settings: Settings):
-        arguments = _arguments(points, times, grid, order, frame, settings)
         ctx.adaptive = bool(METHODS[settings.method].error)
+        ctx.frame, ctx.settings, ctx.shape = frame, settings, grid.shape
+        moving = torch.nn.functional.pad(grid.detach().view(-1, 3), (0, 1), value=1.0)
+        arguments = _arguments(points, times, moving, order, frame, settings)
         if ctx.adaptive:
             states, counts = None, torch.empty_like(order)
             path = _adaptively(arguments, counts, frame, settings)
@@ -38,19 +41,19 @@ class Advect(torch.autograd.Function):
             keep = 1 if any(ctx.needs_input_grad[:3]) else settings.steps
             each = settings.steps // keep
             states = bridge.empty(points, len(points), _fitting(len(points), (len(times) - 1) * each + 1), 3)
-            counts, kernel = None, march(points.dtype, frame.boundary)
-            bridge.call(kernel, *arguments, states, settings.steps, keep, *_tasks(points))
+            counts, kernel = None, ahead.march(points.dtype, frame.boundary)
+            *rooms, tasks = _workers(points, ahead.ROOM, ahead.ROOM_FOR_INTEGERS)
+            bridge.call(kernel, *arguments, *rooms, states, settings.steps, keep, *tasks)
             path = states[:, ::each].contiguous()
-        ctx.save_for_backward(points, times, grid, order, path, states, counts)
-        ctx.frame, ctx.settings = frame, settings
+        ctx.save_for_backward(points, times, moving, order, path, states, counts)
         return path
 
     @staticmethod
     @once_differentiable
     def backward(ctx, v_path: Tensor):
-        points, times, grid, order, path, states, counts = ctx.saved_tensors
+        points, times, moving, order, path, states, counts = ctx.saved_tensors
         frame, settings = ctx.frame, ctx.settings
-        arguments = _arguments(points, times, grid, order, frame, settings)
+        arguments = _arguments(points, times, moving, order, frame, settings)
         if ctx.adaptive:
             rows = max(_fitting(1, int(counts.sum())), 1)
             starts = (counts.cumsum(0) - counts).int()
@@ -61,22 +64,22 @@ class Advect(torch.autograd.Function):
             starts = torch.arange(len(points), dtype=torch.int32, device=points.device) * rows
             counts, fractions = torch.full_like(starts, rows - 1), points.new_empty(1)
         _, wants_times, wants_grid = ctx.needs_input_grad[:3]
-        v_path = v_path.contiguous()
-        v_points, totals = torch.empty_like(points), points.new_empty(len(points))
+        path, states, v_path = path.detach(), states.detach().view(-1, 3), v_path.contiguous()
+        v_points, totals = torch.empty_like(points), torch.empty_like(points[:, 0])
         v_times = points.new_empty((len(points), len(times)) if wants_times else (1, 1))
-        kernel = reverse(points.dtype, frame.boundary, ctx.adaptive)
+        *rooms, tasks = _workers(points, back.ROOM, back.ROOM_FOR_INTEGERS)
+        kernel = back.reverse(points.dtype, frame.boundary, ctx.adaptive)
 
         def run(nodes: Tensor, scale: float) -> float:
             """Take gradients back; the bound of what was added to any node."""
             bridge.call(
-                kernel, order, *arguments[2:], path, v_path, starts, counts, states.view(-1, 3), fractions,
-                settings.steps, v_points, v_times.zero_(), nodes, totals, int(wants_times), int(wants_grid), scale,
-                *_tasks(points),
+                kernel, order, *arguments[2:], *rooms, path, v_path, starts, counts, states, fractions, settings.steps,
+                v_points, v_times.zero_(), nodes, totals, int(wants_times), int(wants_grid), scale, *tasks,
             )  # fmt: skip
             return float(totals[totals.isfinite()].sum(dtype=torch.float64))
 
         if wants_grid:
-            v_grid = _summed(run, grid, _foreseen(v_path, times))
+            v_grid = _summed(run, points.new_empty(0), ctx.shape, _foreseen(v_path, times))
         else:
             run(torch.empty(1, dtype=torch.int64, device=points.device), 0.0)
             v_grid = None
@@ -90,15 +93,21 @@ def _fitting(particles: int, rows: int) -> int:
     return rows
 
 
-def _arguments(points, times, grid, order, frame: Frame, settings: Settings) -> list:
+def _arguments(points, times, moving, order, frame: Frame, settings: Settings) -> list:
+    """What all kernels begin with; ``moving``: the grid's nodes with the velocity of time [nodes, 4]."""
     scheme = coefficients(settings.method, points.dtype, points.device)
-    points, times, grid = (x.detach() for x in (points, times, grid.view(-1, 3)))  # Taichi looks for gradients of others
-    return [order, points, times, grid, *frame.arguments(points), scheme]
+    return [order, points.detach(), times.detach(), moving, *frame.arguments(points), scheme]
 
 
-def _tasks(points: Tensor) -> tuple[int, int]:
-    """Particles in a group, and iterations of the parallel loop for each group."""
-    return (1, 1) if points.is_cuda else (GROUP, LANES)
+def _workers(points: Tensor, room: int, integers: int) -> tuple[Tensor, Tensor, tuple[int, int, int]]:
+    """Memory for workers; and how many there are, how many particles each has at a time, and how many iterations of a
+    parallel loop there are for each."""
+    if points.is_cuda:
+        workers, block, lanes = len(points), 1, 1
+    else:
+        workers, block, lanes = min(WORKERS * bridge.threads(), -(-len(points) // BLOCK)), BLOCK, LANES
+    notes = torch.empty(max(workers, 1) * block, integers, dtype=torch.int32, device=points.device)
+    return points.new_empty(len(notes) * room, 4), notes, (workers, block, lanes)
 
 
 def _adaptively(arguments: list, counts: Tensor, frame: Frame, settings: Settings, record: tuple = ()) -> Tensor:
@@ -106,10 +115,11 @@ def _adaptively(arguments: list, counts: Tensor, frame: Frame, settings: Setting
     points, times = arguments[1:3]
     path = bridge.empty(points, len(points), _fitting(len(points), len(times)), 3)
     longest = min(frame.time_cell, torch.finfo(points.dtype).max)
+    *rooms, tasks = _workers(points, ahead.ROOM, ahead.ROOM_FOR_INTEGERS)
     bridge.call(
-        march_adaptively(points.dtype, frame.boundary), *arguments, path, counts, int(bool(record)),
+        ahead.march_adaptively(points.dtype, frame.boundary), *arguments, *rooms, path, counts, int(bool(record)),
         *(record or (counts, points.new_empty(1, 3), points.new_empty(1))), settings.rtol, settings.atol, longest,
-        settings.trials, *_tasks(points),
+        settings.trials, *tasks,
     )  # fmt: skip
     return path
 
@@ -121,9 +131,9 @@ def _foreseen(v_path: Tensor, times: Tensor) -> float:
     return float(largest.sum(0, dtype=torch.float64) @ since)
 
 
-def _summed(run: Callable[[Tensor, float], float], grid: Tensor, foreseen: float) -> Tensor:
+def _summed(run: Callable[[Tensor, float], float], like: Tensor, shape: torch.Size, foreseen: float) -> Tensor:
     """Gradient of the grid, by as many runs as it takes to know how large its sums become."""
-    nodes = bridge.empty(torch.empty(0, dtype=torch.int64, device=grid.device), grid.numel())
+    nodes = bridge.empty(torch.empty(0, dtype=torch.int64, device=like.device), shape.numel())
     bound = foreseen * 2.0**HEADROOM
     while True:
         # A power of two, so that the last bits of the bound do not matter.
@@ -132,6 +142,6 @@ def _summed(run: Callable[[Tensor, float], float], grid: Tensor, foreseen: float
         if found <= bound and (found == 0 or found * 2.0**SLACK >= bound):
             break
         bound = found
-    v_grid = bridge.empty(grid, *grid.shape)
-    bridge.call(to_numbers(grid.dtype), nodes, v_grid.view(-1), 1 / scale)
+    v_grid = bridge.empty(like, *shape)
+    bridge.call(back.to_numbers(like.dtype), nodes, v_grid.view(-1), 1 / scale)
     return v_grid

@@ -5,11 +5,13 @@ With ``l`` the gradient at the end of a step, from the last stage to the first::
     s_i = b_i l + sum_{j>i} a_ji u_j,    u_i = h J_i^T s_i,    l at the start = l + sum_i u_i
 
 where ``J_i`` is the derivative of the velocity at stage i; ``h s_i`` is the gradient of the velocity that was looked up
-there, ``sum_i k_i s_i`` and ``h sum_i dv_i/dt s_i`` are those of the step's length and of its times (Hager 2000; Sandu
-2006, discrete adjoints of Runge-Kutta schemes). The stages are computed anew from where the step began.
+there, and ``sum_i k_i s_i`` that of the step's length (Hager 2000; Sandu 2006, discrete adjoints of Runge-Kutta
+schemes). As time is the fourth coordinate, so is the gradient of the time at which a step began. The stages are
+computed anew from there. Blocks and workers are as in the forward kernels.
 
-Gradients of the grid's nodes are sums over many particles. They are added up as integers, which come to the same in
-whatever order threads add them.
+Gradients of the grid's nodes are sums over many particles. A particle adds up what it gives to the 16 nodes around it
+until it leaves them, then adds that to the grid's sums, which are integers: they come to the same in whatever order
+threads add to them.
 """
 
 import functools
@@ -20,57 +22,79 @@ from ..bridge import ti
 from .sampling import REAL, sampler
 from .tableaus import MOST_STAGES
 
+# What a worker keeps of each particle of a block, in vectors of four: place, step (length, fractions of the interval at
+# which it begins and ends, bound of what it gave to nodes), gradient; stages, where they are, their derivatives along
+# four axes, their gradients; sums of nodes.
+PLACE, STEP, GRADIENT, STAGES = 0, 1, 2, 3
+PLACES = STAGES + MOST_STAGES
+TURNS = PLACES + MOST_STAGES
+PULLS = TURNS + 4 * MOST_STAGES
+SUMS = PULLS + MOST_STAGES
+ROOM = SUMS + 16
+# And in integers: whether a step is taken back now, the steps left, the interval, and the base of the sums.
+ACTIVE, LEFT, INTERVAL, BASE = 0, 1, 2, 3
+ROOM_FOR_INTEGERS = BASE + 4
+
 
 @functools.cache
 def deposits(dtype: torch.dtype, boundary: str):
-    """``deposit`` adds a gradient at a place to sums that a particle keeps of the 16 nodes around it; where the place
-    is another, ``flush`` first adds these to the grid's: integers, ``scale`` times the numbers."""
+    """``deposit`` adds a gradient to the sums of the nodes around a place; where they are around another, ``flush``
+    first adds these to the grid's: integers, ``scale`` times the numbers."""
     s = sampler(dtype, boundary)
-    real = s.real
+    real, vec4, ivec4 = s.real, s.vec4, s.ivec4
 
     @ti.func
-    def flush(nodes: ti.template(), scale, total, place, sums: ti.template(), early, late):
-        """Empty the sums of the earlier and of the later eight nodes. A ``total`` beyond numbers flushes nothing."""
-        fits = s.is_finite(ti.Vector([total, total, total]))
-        for corner in range(0 if early else 8, 16 if late else 8):
-            index = s.node(place, corner)
-            for c in ti.static(range(3)):
-                if fits and index >= 0:
-                    nodes[3 * index + c] += ti.cast(ti.cast(sums[corner, c], ti.f64) * scale, ti.i64)
-                sums[corner, c] = 0
+    def flush(where, nodes: ti.template(), room: ti.template(), notes: ti.template(), at, note, scale, begin, end):
+        """Empty the sums from ``begin`` to ``end``. Those of a particle whose gradients overflow go nowhere."""
+        fits = s.is_finite(s.vec3(room[at + STEP][3]))
+        base = ivec4(0)
+        for c in ti.static(range(4)):
+            base[c] = notes[note, BASE + c]
+        below, above = s.around(where, base)
+        for corner in range(begin, end):
+            index = s.node(below, above, corner)
+            v = room[at + SUMS + corner]
+            if fits and index >= 0 and (v[0] != 0 or v[1] != 0 or v[2] != 0):
+                for c in ti.static(range(3)):
+                    nodes[3 * index + c] += ti.cast(ti.cast(v[c], ti.f64) * scale, ti.i64)
+            room[at + SUMS + corner] = vec4(0)
 
     @ti.func
-    def deposit(nodes: ti.template(), scale, total, held: ti.template(), place, sums: ti.template(), v):
+    def deposit(
+        where, nodes: ti.template(), room: ti.template(), notes: ti.template(), at, note, scale, x, v
+    ):
+        base, f, _ = s.locate(where, x)
         same = True
         for c in ti.static(range(3)):
-            same = same and place.base[c] == held.base[c]
-        later = place.base[3] - held.base[3]
+            same = same and base[c] == notes[note, BASE + c]
+        later = base[3] - notes[note, BASE + 3]
         if not same or later != 0:
             # Where only time went on by one, what was the earlier half is the later now, or the other way round.
             back, on = same and later == -1, same and later == 1
-            flush(nodes, scale, total, held, sums, not back, not on)
+            flush(where, nodes, room, notes, at, note, scale, 8 if back else 0, 8 if on else 16)
             if back or on:
-                full, empty = 0 if back else 8, 8 if back else 0
+                full = 0 if back else 8
                 for corner in range(8):
-                    for c in ti.static(range(3)):
-                        sums[empty + corner, c] = sums[full + corner, c]
-                        sums[full + corner, c] = 0
-            held = place
-        f = place.fraction
-        for corner in range(16):
-            weight = real(1.0)
+                    room[at + SUMS + 8 - full + corner] = room[at + SUMS + full + corner]
+                    room[at + SUMS + full + corner] = vec4(0)
             for c in ti.static(range(4)):
-                weight *= f[c] if (corner >> c) & 1 != 0 else 1 - f[c]
+                notes[note, BASE + c] = base[c]
+        late = f[3] * v
+        early = v - late
+        for corner in range(8):
+            weight = real(1.0)
             for c in ti.static(range(3)):
-                sums[corner, c] += weight * v[c]
+                weight *= f[c] if (corner >> c) & 1 != 0 else 1 - f[c]
+            room[at + SUMS + corner] += weight * early
+            room[at + SUMS + 8 + corner] += weight * late
 
     return flush, deposit
 
 
 @functools.cache
 def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
-    """Kernel: gradients ``v_points`` [N], ``v_times`` [N, T] (if ``wants_times``) and ``v_nodes`` [3 * nodes] (int64,
-    if ``wants_nodes``; added to) from those of positions ``v_path`` [N, T].
+    """Kernel: gradients ``v_points`` [N], ``v_times`` [N, T] (if ``wants_times``; added to) and ``v_nodes``
+    [3 * nodes] (int64, if ``wants_nodes``; added to) from those of positions ``v_path`` [N, T].
 
     ``states`` holds where each step began, a particle's from row ``starts[i]`` on, ``counts[i]`` of them. Adaptive
     steps begin at ``fractions`` of their intervals; others are ``steps`` in each. ``totals`` [N] become bounds of what
@@ -78,16 +102,18 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
     """
     s = sampler(dtype, boundary)
     flush, deposit = deposits(dtype, boundary)
-    real, vec3 = s.real, s.vec3
+    real, vec3, vec4 = s.real, s.vec3, s.vec4
 
     @ti.kernel
     def kernel(
         order: ti.types.ndarray(dtype=ti.i32, ndim=1),
         times: ti.types.ndarray(dtype=real, ndim=1),
-        grid: ti.types.ndarray(dtype=vec3, ndim=1),
+        grid: ti.types.ndarray(dtype=vec4, ndim=1),
         frame: ti.types.ndarray(dtype=real, ndim=2),
         sizes: ti.types.ndarray(dtype=ti.i32, ndim=1),
         scheme: ti.types.ndarray(dtype=real, ndim=2),
+        room: ti.types.ndarray(dtype=vec4, ndim=1),
+        notes: ti.types.ndarray(dtype=ti.i32, ndim=2),
         path: ti.types.ndarray(dtype=vec3, ndim=2),
         v_path: ti.types.ndarray(dtype=vec3, ndim=2),
         starts: ti.types.ndarray(dtype=ti.i32, ndim=1),
@@ -102,91 +128,123 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
         wants_times: ti.i32,
         wants_nodes: ti.i32,
         scale: ti.f64,
-        group: ti.i32,
+        workers: ti.i32,
+        block: ti.i32,
         lanes: ti.i32,
     ):
-        for task in range((order.shape[0] + group - 1) // group * lanes):
+        for task in range(workers * lanes):
             if task % lanes == 0:
+                worker = task // lanes * block
                 where = s.box(frame, sizes)
                 stages = scheme.shape[0] - 2
-                first = task // lanes * group
-                for p in range(first, ti.min(first + group, order.shape[0])):
-                    i = order[p]
-                    l = vec3(0)
-                    total = real(0.0)
-                    sums = ti.Matrix.zero(real, 16, 3)
-                    held = s.locate(where, times[0], path[i, 0])
-                    count = counts[i]
-                    interval = times.shape[0] - 1
-                    if ti.static(adaptive):
-                        interval = 0
-                        for n in range(count):
-                            interval += 1 if fractions[starts[i] + n] == 0 else 0
-                    upper = real(0.0)  # fraction of the interval at which the step ends
-                    for back in range(count):
-                        n = count - 1 - back
-                        row = starts[i] + n
-                        if upper == 0:
-                            upper = 1
-                            interval -= 1
-                            if s.is_finite(path[i, interval + 1]):
-                                l += v_path[i, interval + 1]
-                        lower = ti.cast(n % steps, real) / steps
+                blocks = (order.shape[0] + block - 1) // block
+                for b in range(blocks * (task // lanes) // workers, blocks * (task // lanes + 1) // workers):
+                    first = b * block
+                    count = ti.min(block, order.shape[0] - first)
+                    longest = 0
+                    for q in range(count):
+                        i, at, note = order[first + q], (worker + q) * ROOM, worker + q
+                        room[at + STEP] = vec4(0)
+                        room[at + GRADIENT] = vec4(0)
+                        for corner in range(16):
+                            room[at + SUMS + corner] = vec4(0)
+                        notes[note, LEFT] = counts[i]
+                        longest = ti.max(longest, counts[i])
+                        interval = times.shape[0] - 1
                         if ti.static(adaptive):
-                            lower = fractions[row]
-                        if l[0] != 0 or l[1] != 0 or l[2] != 0:
-                            x = states[row]
-                            span = times[interval + 1] - times[interval]
-                            t, h = times[interval] + lower * span, (upper - lower) * span
-                            k, y = ti.Matrix.zero(real, MOST_STAGES, 3), ti.Matrix.zero(real, MOST_STAGES, 3)
-                            turn, change = ti.Matrix.zero(real, MOST_STAGES, 9), ti.Matrix.zero(real, MOST_STAGES, 3)
-                            u = ti.Matrix.zero(real, MOST_STAGES, 3)
-                            for j in range(stages):
-                                at = x
-                                for q in range(j):
-                                    weight = h * scheme[j, q]
-                                    for c in ti.static(range(3)):
-                                        at[c] += weight * k[q, c]
-                                place = s.locate(where, t + scheme[j, MOST_STAGES] * h, at)
-                                v, in_space, in_time = s.jet(grid, place)
-                                for c in ti.static(range(3)):
-                                    k[j, c], y[j, c], change[j, c] = v[c], at[c], in_time[c]
-                                    for d in ti.static(range(3)):
-                                        turn[j, 3 * c + d] = in_space[c, d]
-                            v_h, v_t = real(0.0), real(0.0)
-                            v_x = l
-                            for r in range(stages):
-                                j = stages - 1 - r
-                                g = scheme[stages, j] * l
-                                for q in range(j + 1, stages):
-                                    for c in ti.static(range(3)):
-                                        g[c] += scheme[q, j] * u[q, c]
-                                along = real(0.0)
-                                for d in ti.static(range(3)):
-                                    z = real(0.0)
-                                    for c in ti.static(range(3)):
-                                        z += turn[j, 3 * c + d] * g[c]
-                                    u[j, d] = h * z
-                                    v_x[d] += h * z
-                                    v_h += k[j, d] * g[d]
-                                    along += change[j, d] * g[d]
-                                v_t += h * along
-                                v_h += scheme[j, MOST_STAGES] * h * along
-                                g *= h
-                                if wants_nodes != 0:
-                                    total += ti.max(ti.abs(g[0]), ti.abs(g[1]), ti.abs(g[2]))
-                                    at = vec3(y[j, 0], y[j, 1], y[j, 2])
-                                    place = s.locate(where, t + scheme[j, MOST_STAGES] * h, at)
-                                    deposit(v_nodes, scale, total, held, place, sums, g)
-                            l = v_x
-                            if wants_times != 0:
-                                v_times[i, interval] += v_t * (1 - lower) - v_h * (upper - lower)
-                                v_times[i, interval + 1] += v_t * lower + v_h * (upper - lower)
-                        upper = lower
-                    if wants_nodes != 0:
-                        flush(v_nodes, scale, total, held, sums, True, True)
-                    totals[i] = total
-                    v_points[i] = l + v_path[i, 0]
+                            interval = 0
+                            for n in range(counts[i]):
+                                interval += 1 if fractions[starts[i] + n] == 0 else 0
+                        notes[note, INTERVAL] = interval
+                        for c in ti.static(range(4)):
+                            notes[note, BASE + c] = 0
+                    for _ in range(longest):
+                        # What the step was, and the gradient where it ended.
+                        for q in range(count):
+                            i, at, note = order[first + q], (worker + q) * ROOM, worker + q
+                            notes[note, ACTIVE] = 0
+                            if notes[note, LEFT] > 0:
+                                notes[note, LEFT] -= 1
+                                row = starts[i] + notes[note, LEFT]
+                                step = room[at + STEP]
+                                step[2] = step[1]
+                                if step[1] == 0:
+                                    step[2] = 1
+                                    notes[note, INTERVAL] -= 1
+                                    end = notes[note, INTERVAL] + 1
+                                    if s.is_finite(path[i, end]):
+                                        v = v_path[i, end]
+                                        room[at + GRADIENT] += vec4(v[0], v[1], v[2], 0)
+                                step[1] = ti.cast(notes[note, LEFT] % steps, real) / steps
+                                if ti.static(adaptive):
+                                    step[1] = fractions[row]
+                                l = room[at + GRADIENT]
+                                if l[0] != 0 or l[1] != 0 or l[2] != 0:
+                                    notes[note, ACTIVE] = 1
+                                    begin = times[notes[note, INTERVAL]]
+                                    span = times[notes[note, INTERVAL] + 1] - begin
+                                    x = states[row]
+                                    room[at + PLACE] = vec4(x[0], x[1], x[2], begin + step[1] * span)
+                                    step[0] = (step[2] - step[1]) * span
+                                room[at + STEP] = step
+                        # Its stages.
+                        for j in range(stages):
+                            for q in range(count):
+                                at = (worker + q) * ROOM
+                                if notes[worker + q, ACTIVE] != 0:
+                                    x, h = room[at + PLACE], room[at + STEP][0]
+                                    for k in range(j):
+                                        x += h * scheme[j, k] * room[at + STAGES + k]
+                                    room[at + PLACES + j] = x
+                                    v, along_x, along_y, along_z, along_t = s.jet(grid, where, x)
+                                    room[at + STAGES + j] = v
+                                    room[at + TURNS + 4 * j] = along_x
+                                    room[at + TURNS + 4 * j + 1] = along_y
+                                    room[at + TURNS + 4 * j + 2] = along_z
+                                    room[at + TURNS + 4 * j + 3] = along_t
+                        # And back.
+                        for r in range(stages):
+                            j = stages - 1 - r
+                            for q in range(count):
+                                at = (worker + q) * ROOM
+                                if notes[worker + q, ACTIVE] != 0:
+                                    h = room[at + STEP][0]
+                                    g = scheme[stages, j] * room[at + GRADIENT]
+                                    for k in range(j + 1, stages):
+                                        g += scheme[k, j] * room[at + PULLS + k]
+                                    u = vec4(0)
+                                    for c in ti.static(range(4)):
+                                        u[c] = h * room[at + TURNS + 4 * j + c].dot(g)
+                                    room[at + PULLS + j] = u
+                                    # The stage's velocity has done its work; its place keeps what the length got of it.
+                                    room[at + STAGES + j][0] = room[at + STAGES + j].dot(g)
+                                    if wants_nodes != 0:
+                                        g *= h
+                                        room[at + STEP][3] += ti.max(ti.abs(g[0]), ti.abs(g[1]), ti.abs(g[2]))
+                                        deposit(
+                                            where, v_nodes, room, notes, at, worker + q, scale, room[at + PLACES + j], g
+                                        )
+                        for q in range(count):
+                            i, at, note = order[first + q], (worker + q) * ROOM, worker + q
+                            if notes[note, ACTIVE] != 0:
+                                l, step = room[at + GRADIENT], room[at + STEP]
+                                v_h = real(0.0)
+                                for j in range(stages):
+                                    l += room[at + PULLS + j]
+                                    v_h += room[at + STAGES + j][0]
+                                if wants_times != 0:
+                                    v_h *= step[2] - step[1]
+                                    v_times[i, notes[note, INTERVAL]] += l[3] * (1 - step[1]) - v_h
+                                    v_times[i, notes[note, INTERVAL] + 1] += l[3] * step[1] + v_h
+                                l[3] = 0
+                                room[at + GRADIENT] = l
+                    for q in range(count):
+                        i, at, note = order[first + q], (worker + q) * ROOM, worker + q
+                        if wants_nodes != 0:
+                            flush(where, v_nodes, room, notes, at, note, scale, 0, 16)
+                        totals[i] = room[at + STEP][3]
+                        l = room[at + GRADIENT]
+                        v_points[i] = vec3(l[0], l[1], l[2]) + v_path[i, 0]
 
     return kernel
 

@@ -1,8 +1,9 @@
 """Looking up a velocity grid, in Taichi: trilinear in space, linear in time.
 
-A grid is [T', X, Y, Z] vectors, taken as one row of vectors. Its nodes are evenly spaced. Along an axis a place is
-told by its base, the node below it, and its fraction of the way to the next; time is the fourth axis. Beyond the first
-and last time the velocity is what it is there.
+Time is the fourth coordinate, whose velocity is one: a place is (x, y, z, t) and a grid is [T', X, Y, Z] vectors
+(vx, vy, vz, 1), taken as one row of vectors. So each node is one aligned load, and steps and their adjoints need no
+terms for time. Nodes are evenly spaced. Along an axis a place is told by its base, the node below it, and its fraction
+of the way to the next. Beyond the first and last time the velocity is what it is there.
 """
 
 import functools
@@ -12,15 +13,13 @@ import torch
 
 from ..bridge import ti
 
-BOUNDARIES = ("clamp", "zero", "periodic")
 REAL = {torch.float32: ti.f32, torch.float64: ti.f64}
-MOST_NODES = 500_000_000  # of a grid
-NOWHERE = -700_000_000  # offset of a node that is not there: added to up to two such and to nodes it stays negative
+NOWHERE = -700_000_000  # offset of a node that is not there: added to up to two such and to any node it stays negative
 
 
 @functools.cache
 def finite_check(dtype: torch.dtype):
-    """A function that tells whether all of a vector's three components are finite numbers.
+    """A function that tells whether the first three components of a vector are finite numbers.
 
     It looks at the bits, since Taichi compiles arithmetic as if there were no others.
     """
@@ -39,20 +38,18 @@ def finite_check(dtype: torch.dtype):
 
 @functools.cache
 def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
-    """Functions for kernels over numbers of ``dtype``, with one of :data:`BOUNDARIES`:
+    """Functions for kernels over numbers of ``dtype`` with one of the boundaries clamp, zero and periodic:
 
     ``box(frame, sizes)``: where the grid lies, from a kernel's arguments;
-    ``locate(box, t, x)``: the place of a point and a time;
-    ``node(place, corner)``: index of one of the 16 nodes around it, negative where there is none;
-    ``velocity(grid, place)``; and ``jet(grid, place)``: velocity, its derivatives ``dv_i/dx_j`` and ``dv/dt``.
+    ``locate(box, x)``: base and fraction of a place, and slopes: nodes per unit, 0 where the grid is held constant;
+    ``around(box, base)``: offsets of the nodes below and above along each axis;
+    ``node(below, above, corner)``: index of one of the 16 nodes around, negative where there is none;
+    ``velocity(grid, box, x)``; ``jet(grid, box, x)``: velocity and its derivatives along x, y, z and t.
     """
     real = REAL[dtype]
     vec3, vec4, ivec4 = ti.types.vector(3, real), ti.types.vector(4, real), ti.types.vector(4, ti.i32)
-    matrix3 = ti.types.matrix(3, 3, real)
     rules = (boundary, boundary, boundary, "clamp")
     Box = ti.types.struct(lower=vec4, rate=vec4, sizes=ivec4, strides=ivec4)
-    # Slopes are nodes per unit, 0 where the grid is held constant; offsets are of the nodes below and above.
-    Place = ti.types.struct(base=ivec4, fraction=vec4, slope=vec4, below=ivec4, above=ivec4)
 
     @ti.func
     def box(frame: ti.template(), sizes: ti.template()):
@@ -65,54 +62,53 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
         return made
 
     @ti.func
-    def locate(where, t, x):
-        place = Place()
-        u = vec4(x[0], x[1], x[2], t)
+    def locate(where, x):
+        base, fraction, slope = ivec4(0), vec4(0), vec4(0)
         for c in ti.static(range(4)):
             size = where.sizes[c]
-            at = (u[c] - where.lower[c]) * where.rate[c]
-            slope = where.rate[c]
-            lowest, highest = 0, size - 1  # of bases
+            at = (x[c] - where.lower[c]) * where.rate[c]
+            slope[c] = where.rate[c]
             if ti.static(rules[c] == "periodic"):
                 at -= size * ti.floor(at / size)
+                base[c] = ti.min(ti.max(ti.cast(at, ti.i32), 0), size - 1)
             else:
-                first, last = real(0.0), ti.cast(size - 1, real)
-                if ti.static(rules[c] == "zero"):
-                    first -= 1
-                    last += 1
-                    lowest = -1
-                else:
-                    highest = ti.max(size - 2, 0)
-                if at < first or at > last:
-                    slope = 0
-                at = ti.min(ti.max(at, first), last)
-            base = ti.min(ti.max(ti.cast(ti.floor(at), ti.i32), lowest), highest)
-            above = base + 1
-            if ti.static(rules[c] == "periodic"):
-                above = 0 if above >= size else above
-            if ti.static(rules[c] == "clamp"):
-                above = ti.min(above, size - 1)
-            place.base[c] = base
-            place.fraction[c] = at - base
-            place.slope[c] = slope
-            place.below[c] = base * where.strides[c]
-            place.above[c] = above * where.strides[c]
-            if ti.static(rules[c] == "zero"):
-                place.below[c] = NOWHERE if base < 0 else place.below[c]
-                place.above[c] = NOWHERE if above >= size else place.above[c]
-        return place
+                # Cells outside count where velocities go to zero; then the first is -1, and rounding is of numbers
+                # above zero all the same.
+                outer = ti.static(1 if rules[c] == "zero" else 0)
+                at += outer
+                last = ti.cast(size - 1 + 2 * outer, real)
+                slope[c] = ti.select(at < 0 or at > last, real(0.0), slope[c])
+                at = ti.min(ti.max(at, real(0.0)), last)
+                base[c] = ti.max(ti.min(ti.cast(at, ti.i32), size - 2 + 2 * outer), 0) - outer
+                at -= outer
+            fraction[c] = at - base[c]
+        return base, fraction, slope
 
     @ti.func
-    def node(place, corner):
+    def around(where, base):
+        below, above = ivec4(0), ivec4(0)
+        for c in ti.static(range(4)):
+            size, stride = where.sizes[c], where.strides[c]
+            below[c] = base[c] * stride
+            if ti.static(rules[c] == "periodic"):
+                above[c] = ti.select(base[c] + 1 < size, below[c] + stride, 0)
+            elif ti.static(rules[c] == "zero"):
+                below[c] = ti.select(base[c] >= 0, below[c], NOWHERE)
+                above[c] = ti.select(base[c] + 1 < size, (base[c] + 1) * stride, NOWHERE)
+            else:
+                above[c] = ti.min(base[c] + 1, size - 1) * stride
+        return below, above
+
+    @ti.func
+    def node(below, above, corner):
         index = 0
         for c in ti.static(range(4)):
-            index += place.above[c] if (corner >> c) & 1 != 0 else place.below[c]
+            index += above[c] if (corner >> c) & 1 != 0 else below[c]
         return index
 
     @ti.func
-    def at_node(grid: ti.template(), place, corner):
-        index = node(place, corner)
-        v = vec3(0)
+    def read(grid: ti.template(), index):
+        v = vec4(0, 0, 0, 1)
         if ti.static(boundary == "zero"):
             if index >= 0:
                 v = grid[index]
@@ -121,52 +117,60 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
         return v
 
     @ti.func
-    def velocity(grid: ti.template(), place):
-        f = place.fraction
-        sides = ti.Matrix.zero(real, 8, 3)
-        for corner in range(8):
-            early, late = at_node(grid, place, corner), at_node(grid, place, corner + 8)
-            for c in ti.static(range(3)):
-                sides[corner, c] = early[c] + f[3] * (late[c] - early[c])
-        v = vec3(0)
-        for c in ti.static(range(3)):
-            for k in ti.static(range(0, 8, 2)):
-                sides[k, c] += f[0] * (sides[k + 1, c] - sides[k, c])
-            for k in ti.static(range(0, 8, 4)):
-                sides[k, c] += f[1] * (sides[k + 2, c] - sides[k, c])
-            v[c] = sides[0, c] + f[2] * (sides[4, c] - sides[0, c])
-        return v
+    def mix(a, b, f):
+        return a + f * (b - a)
+
+    # Blended along time, x, y and z in turn; jets keep the differences they meet.
 
     @ti.func
-    def jet(grid: ti.template(), place):
-        f, slope = place.fraction, place.slope
-        sides, change = ti.Matrix.zero(real, 8, 3), ti.Matrix.zero(real, 8, 3)
-        for corner in range(8):
-            early, late = at_node(grid, place, corner), at_node(grid, place, corner + 8)
-            for c in ti.static(range(3)):
-                change[corner, c] = late[c] - early[c]
-                sides[corner, c] = early[c] + f[3] * change[corner, c]
-        v, in_space, in_time = vec3(0), matrix3(0), vec3(0)
-        for c in ti.static(range(3)):
-            dx, dy = vec4(0), vec4(0)
-            for k in ti.static(range(0, 8, 2)):
-                change[k, c] += f[0] * (change[k + 1, c] - change[k, c])
-                dx[k // 2] = sides[k + 1, c] - sides[k, c]
-                sides[k, c] += f[0] * dx[k // 2]
-            for k in ti.static(range(0, 8, 4)):
-                change[k, c] += f[1] * (change[k + 2, c] - change[k, c])
-                dx[k // 2] += f[1] * (dx[k // 2 + 1] - dx[k // 2])
-                dy[k // 4] = sides[k + 2, c] - sides[k, c]
-                sides[k, c] += f[1] * dy[k // 4]
-            dz = sides[4, c] - sides[0, c]
-            v[c] = sides[0, c] + f[2] * dz
-            in_space[c, 0] = slope[0] * (dx[0] + f[2] * (dx[2] - dx[0]))
-            in_space[c, 1] = slope[1] * (dy[0] + f[2] * (dy[1] - dy[0]))
-            in_space[c, 2] = slope[2] * dz
-            in_time[c] = slope[3] * (change[0, c] + f[2] * (change[4, c] - change[0, c]))
-        return v, in_space, in_time
+    def blend_x(grid: ti.template(), f, below, above, yz):
+        a, b = below[0] + yz, above[0] + yz
+        early, late = below[3], above[3]
+        return mix(
+            mix(read(grid, a + early), read(grid, a + late), f[3]),
+            mix(read(grid, b + early), read(grid, b + late), f[3]),
+            f[0],
+        )
+
+    @ti.func
+    def blend_y(grid: ti.template(), f, below, above, z):
+        a = blend_x(grid, f, below, above, below[1] + z)
+        return mix(a, blend_x(grid, f, below, above, above[1] + z), f[1])
+
+    @ti.func
+    def velocity(grid: ti.template(), where, x):
+        base, f, _ = locate(where, x)
+        below, above = around(where, base)
+        a = blend_y(grid, f, below, above, below[2])
+        return mix(a, blend_y(grid, f, below, above, above[2]), f[2])
+
+    @ti.func
+    def jet_x(grid: ti.template(), f, below, above, yz):
+        a, b = below[0] + yz, above[0] + yz
+        early_a, early_b = read(grid, a + below[3]), read(grid, b + below[3])
+        t_a, t_b = read(grid, a + above[3]) - early_a, read(grid, b + above[3]) - early_b
+        v = early_a + f[3] * t_a
+        x = early_b + f[3] * t_b - v
+        return v + f[0] * x, x, mix(t_a, t_b, f[0])
+
+    @ti.func
+    def jet_y(grid: ti.template(), f, below, above, z):
+        v, x_a, t_a = jet_x(grid, f, below, above, below[1] + z)
+        v_b, x_b, t_b = jet_x(grid, f, below, above, above[1] + z)
+        y = v_b - v
+        return v + f[1] * y, mix(x_a, x_b, f[1]), y, mix(t_a, t_b, f[1])
+
+    @ti.func
+    def jet(grid: ti.template(), where, at):
+        base, f, slope = locate(where, at)
+        below, above = around(where, base)
+        v, x_a, y_a, t_a = jet_y(grid, f, below, above, below[2])
+        v_b, x_b, y_b, t_b = jet_y(grid, f, below, above, above[2])
+        z = v_b - v
+        x, y, t = mix(x_a, x_b, f[2]), mix(y_a, y_b, f[2]), mix(t_a, t_b, f[2])
+        return v + f[2] * z, slope[0] * x, slope[1] * y, slope[2] * z, slope[3] * t
 
     return SimpleNamespace(
-        real=real, vec3=vec3, vec4=vec4, ivec4=ivec4, matrix3=matrix3, box=box, locate=locate, node=node,
+        real=real, vec3=vec3, vec4=vec4, ivec4=ivec4, box=box, locate=locate, around=around, node=node,
         velocity=velocity, jet=jet, is_finite=finite_check(dtype),
     )  # fmt: skip
