@@ -220,7 +220,7 @@ def march_adaptively(dtype: torch.dtype, boundary: str):
                                 y = combined(scheme, room, at, last_row)
                                 square = allowed_error(scheme, room, at, last_row, y, rtol, atol)
                                 notes[note, KNOWN] = 1
-                                notes[note, TRIALS] += 1
+                                notes[note, TRIALS] = notes[note, TRIALS] + 1
                                 if s.is_finite(y) and s.is_finite(vec3(square)) and notes[note, TRIALS] <= most:
                                     length = ti.abs(step[0])
                                     factor = real(GROW)
@@ -233,7 +233,7 @@ def march_adaptively(dtype: torch.dtype, boundary: str):
                                             row = starts[i] + notes[note, ACCEPTED]
                                             states[row] = vec3(x[0], x[1], x[2])
                                             fractions[row] = step[1]
-                                        notes[note, ACCEPTED] += 1
+                                        notes[note, ACCEPTED] = notes[note, ACCEPTED] + 1
                                         counts[i] = notes[note, ACCEPTED]
                                         room[at + PLACE] = y
                                         room[at + STAGES] = room[at + STAGES + last_row]
@@ -243,7 +243,7 @@ def march_adaptively(dtype: torch.dtype, boundary: str):
                                             if factor >= 1:
                                                 stride = ti.max(stride, step[3])
                                             begin = 0
-                                            notes[note, INTERVAL] += 1
+                                            notes[note, INTERVAL] = notes[note, INTERVAL] + 1
                                             notes[note, TRIALS] = 0
                                             path[i, notes[note, INTERVAL]] = vec3(y[0], y[1], y[2])
                                         room[at + STEP][1] = begin

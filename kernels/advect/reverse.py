@@ -85,8 +85,8 @@ def deposits(dtype: torch.dtype, boundary: str):
             weight = real(1.0)
             for c in ti.static(range(3)):
                 weight *= f[c] if (corner >> c) & 1 != 0 else 1 - f[c]
-            room[at + SUMS + corner] += weight * early
-            room[at + SUMS + 8 + corner] += weight * late
+            room[at + SUMS + corner] = room[at + SUMS + corner] + weight * early
+            room[at + SUMS + 8 + corner] = room[at + SUMS + 8 + corner] + weight * late
 
     return flush, deposit
 
@@ -164,17 +164,17 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                             i, at, note = order[first + q], (worker + q) * ROOM, worker + q
                             notes[note, ACTIVE] = 0
                             if notes[note, LEFT] > 0:
-                                notes[note, LEFT] -= 1
+                                notes[note, LEFT] = notes[note, LEFT] - 1
                                 row = starts[i] + notes[note, LEFT]
                                 step = room[at + STEP]
                                 step[2] = step[1]
                                 if step[1] == 0:
                                     step[2] = 1
-                                    notes[note, INTERVAL] -= 1
+                                    notes[note, INTERVAL] = notes[note, INTERVAL] - 1
                                     end = notes[note, INTERVAL] + 1
                                     if s.is_finite(path[i, end]):
                                         v = v_path[i, end]
-                                        room[at + GRADIENT] += vec4(v[0], v[1], v[2], 0)
+                                        room[at + GRADIENT] = room[at + GRADIENT] + vec4(v[0], v[1], v[2], 0)
                                 step[1] = ti.cast(notes[note, LEFT] % steps, real) / steps
                                 if ti.static(adaptive):
                                     step[1] = fractions[row]
@@ -220,7 +220,7 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                                     room[at + STAGES + j][0] = room[at + STAGES + j].dot(g)
                                     if wants_nodes != 0:
                                         g *= h
-                                        room[at + STEP][3] += ti.max(ti.abs(g[0]), ti.abs(g[1]), ti.abs(g[2]))
+                                        room[at + STEP][3] = room[at + STEP][3] + ti.max(ti.abs(g[0]), ti.abs(g[1]), ti.abs(g[2]))
                                         deposit(
                                             where, v_nodes, room, notes, at, worker + q, scale, room[at + PLACES + j], g
                                         )
@@ -234,8 +234,8 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                                     v_h += room[at + STAGES + j][0]
                                 if wants_times != 0:
                                     v_h *= step[2] - step[1]
-                                    v_times[i, notes[note, INTERVAL]] += l[3] * (1 - step[1]) - v_h
-                                    v_times[i, notes[note, INTERVAL] + 1] += l[3] * step[1] + v_h
+                                    v_times[i, notes[note, INTERVAL]] = v_times[i, notes[note, INTERVAL]] + (l[3] * (1 - step[1]) - v_h)
+                                    v_times[i, notes[note, INTERVAL] + 1] = v_times[i, notes[note, INTERVAL] + 1] + (l[3] * step[1] + v_h)
                                 l[3] = 0
                                 room[at + GRADIENT] = l
                     for q in range(count):
