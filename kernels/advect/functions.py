@@ -31,9 +31,8 @@ class Advect(torch.autograd.Function):
     @staticmethod
     def forward(ctx, points: Tensor, times: Tensor, grid: Tensor, order: Tensor, frame: Frame, settings: Settings):
         ctx.adaptive = bool(METHODS[settings.method].error)
-        ctx.frame, ctx.settings, ctx.shape = frame, settings, grid.shape
-        moving = torch.nn.functional.pad(grid.detach().view(-1, 3), (0, 1), value=1.0)
-        arguments = _arguments(points, times, moving, order, frame, settings)
+        ctx.frame, ctx.settings = frame, settings
+        arguments = _arguments(points, times, grid, order, frame, settings)
         if ctx.adaptive:
             states, counts = None, torch.empty_like(order)
             path = _adaptively(arguments, counts, frame, settings)
@@ -45,15 +44,15 @@ class Advect(torch.autograd.Function):
             *rooms, tasks = _workers(points, ahead.ROOM, ahead.ROOM_FOR_INTEGERS)
             bridge.call(kernel, *arguments, *rooms, states, settings.steps, keep, *tasks)
             path = states[:, ::each].contiguous()
-        ctx.save_for_backward(points, times, moving, order, path, states, counts)
+        ctx.save_for_backward(points, times, grid, order, path, states, counts)
         return path
 
     @staticmethod
     @once_differentiable
     def backward(ctx, v_path: Tensor):
-        points, times, moving, order, path, states, counts = ctx.saved_tensors
+        points, times, grid, order, path, states, counts = ctx.saved_tensors
         frame, settings = ctx.frame, ctx.settings
-        arguments = _arguments(points, times, moving, order, frame, settings)
+        arguments = _arguments(points, times, grid, order, frame, settings)
         if ctx.adaptive:
             rows = max(_fitting(1, int(counts.sum())), 1)
             starts = (counts.cumsum(0) - counts).int()
@@ -79,7 +78,7 @@ class Advect(torch.autograd.Function):
             return float(totals[totals.isfinite()].sum(dtype=torch.float64))
 
         if wants_grid:
-            v_grid = _summed(run, points.new_empty(0), ctx.shape, _foreseen(v_path, times))
+            v_grid = _summed(run, grid, _foreseen(v_path, times))
         else:
             run(torch.empty(1, dtype=torch.int64, device=points.device), 0.0)
             v_grid = None
@@ -93,10 +92,11 @@ def _fitting(particles: int, rows: int) -> int:
     return rows
 
 
-def _arguments(points, times, moving, order, frame: Frame, settings: Settings) -> list:
-    """What all kernels begin with; ``moving``: the grid's nodes with the velocity of time [nodes, 4]."""
+def _arguments(points, times, grid, order, frame: Frame, settings: Settings) -> list:
+    """What all kernels begin with. Detached, since Taichi would look for the gradients of others."""
     scheme = coefficients(settings.method, points.dtype, points.device)
-    return [order, points.detach(), times.detach(), moving, *frame.arguments(points), scheme]
+    points, times, nodes = points.detach(), times.detach(), grid.detach().view(-1, 3)
+    return [order, points, times, nodes, *frame.arguments(points), scheme]
 
 
 def _workers(points: Tensor, room: int, integers: int) -> tuple[Tensor, Tensor, tuple[int, int, int]]:
@@ -131,9 +131,9 @@ def _foreseen(v_path: Tensor, times: Tensor) -> float:
     return float(largest.sum(0, dtype=torch.float64) @ since)
 
 
-def _summed(run: Callable[[Tensor, float], float], like: Tensor, shape: torch.Size, foreseen: float) -> Tensor:
+def _summed(run: Callable[[Tensor, float], float], grid: Tensor, foreseen: float) -> Tensor:
     """Gradient of the grid, by as many runs as it takes to know how large its sums become."""
-    nodes = bridge.empty(torch.empty(0, dtype=torch.int64, device=like.device), shape.numel())
+    nodes = bridge.empty(torch.empty(0, dtype=torch.int64, device=grid.device), grid.numel())
     bound = foreseen * 2.0**HEADROOM
     while True:
         # A power of two, so that the last bits of the bound do not matter.
@@ -142,6 +142,6 @@ def _summed(run: Callable[[Tensor, float], float], like: Tensor, shape: torch.Si
         if found <= bound and (found == 0 or found * 2.0**SLACK >= bound):
             break
         bound = found
-    v_grid = bridge.empty(like, *shape)
-    bridge.call(back.to_numbers(like.dtype), nodes, v_grid.view(-1), 1 / scale)
+    v_grid = bridge.empty(grid, *grid.shape)
+    bridge.call(back.to_numbers(grid.dtype), nodes, v_grid.view(-1), 1 / scale)
     return v_grid

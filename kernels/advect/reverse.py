@@ -23,12 +23,12 @@ from .sampling import REAL, sampler
 from .tableaus import MOST_STAGES
 
 # What a worker keeps of each particle of a block, in vectors of four: place, step (length, fractions of the interval at
-# which it begins and ends, bound of what it gave to nodes), gradient; stages, where they are, their derivatives along
-# four axes, their gradients; sums of nodes.
+# which it begins and ends, bound of what it gave to nodes), gradient; stages, where they are, the derivatives of each
+# component of their velocity, their gradients; sums of nodes.
 PLACE, STEP, GRADIENT, STAGES = 0, 1, 2, 3
 PLACES = STAGES + MOST_STAGES
 TURNS = PLACES + MOST_STAGES
-PULLS = TURNS + 4 * MOST_STAGES
+PULLS = TURNS + 3 * MOST_STAGES
 SUMS = PULLS + MOST_STAGES
 ROOM = SUMS + 16
 # And in integers: whether a step is taken back now, the steps left, the interval, and the base of the sums.
@@ -108,7 +108,7 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
     def kernel(
         order: ti.types.ndarray(dtype=ti.i32, ndim=1),
         times: ti.types.ndarray(dtype=real, ndim=1),
-        grid: ti.types.ndarray(dtype=vec4, ndim=1),
+        grid: ti.types.ndarray(dtype=vec3, ndim=1),
         frame: ti.types.ndarray(dtype=real, ndim=2),
         sizes: ti.types.ndarray(dtype=ti.i32, ndim=1),
         scheme: ti.types.ndarray(dtype=real, ndim=2),
@@ -198,10 +198,9 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                                     room[at + PLACES + j] = x
                                     v, along_x, along_y, along_z, along_t = s.jet(grid, where, x)
                                     room[at + STAGES + j] = v
-                                    room[at + TURNS + 4 * j] = along_x
-                                    room[at + TURNS + 4 * j + 1] = along_y
-                                    room[at + TURNS + 4 * j + 2] = along_z
-                                    room[at + TURNS + 4 * j + 3] = along_t
+                                    for c in ti.static(range(3)):
+                                        turn = vec4(along_x[c], along_y[c], along_z[c], along_t[c])
+                                        room[at + TURNS + 3 * j + c] = turn
                         # And back.
                         for r in range(stages):
                             j = stages - 1 - r
@@ -213,8 +212,8 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                                     for k in range(j + 1, stages):
                                         g += scheme[k, j] * room[at + PULLS + k]
                                     u = vec4(0)
-                                    for c in ti.static(range(4)):
-                                        u[c] = h * room[at + TURNS + 4 * j + c].dot(g)
+                                    for c in ti.static(range(3)):
+                                        u += h * g[c] * room[at + TURNS + 3 * j + c]
                                     room[at + PULLS + j] = u
                                     # The stage's velocity has done its work; its place keeps what the length got of it.
                                     room[at + STAGES + j][0] = room[at + STAGES + j].dot(g)

@@ -1,8 +1,8 @@
 """Looking up a velocity grid, in Taichi: trilinear in space, linear in time.
 
-Time is the fourth coordinate, whose velocity is one: a place is (x, y, z, t) and a grid is [T', X, Y, Z] vectors
-(vx, vy, vz, 1), taken as one row of vectors. So each node is one aligned load, and steps and their adjoints need no
-terms for time. Nodes are evenly spaced. Along an axis a place is told by its base, the node below it, and its fraction
+Time is the fourth coordinate, whose velocity is one: a place is (x, y, z, t) and a velocity (vx, vy, vz, 1), so that
+steps and their adjoints need no terms for time. A grid is [T', X, Y, Z] vectors (vx, vy, vz), taken as one row. Nodes
+are evenly spaced. Along an axis a place is told by its base, the node below it, and its fraction
 of the way to the next. Beyond the first and last time the velocity is what it is there.
 """
 
@@ -108,7 +108,7 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
 
     @ti.func
     def read(grid: ti.template(), index):
-        v = vec4(0, 0, 0, 1)
+        v = vec3(0)
         if ti.static(boundary == "zero"):
             if index >= 0:
                 v = grid[index]
@@ -142,7 +142,8 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
         base, f, _ = locate(where, x)
         below, above = around(where, base)
         a = blend_y(grid, f, below, above, below[2])
-        return mix(a, blend_y(grid, f, below, above, above[2]), f[2])
+        v = mix(a, blend_y(grid, f, below, above, above[2]), f[2])
+        return vec4(v[0], v[1], v[2], 1)
 
     @ti.func
     def jet_x(grid: ti.template(), f, below, above, yz):
@@ -168,7 +169,8 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
         v_b, x_b, y_b, t_b = jet_y(grid, f, below, above, above[2])
         z = v_b - v
         x, y, t = mix(x_a, x_b, f[2]), mix(y_a, y_b, f[2]), mix(t_a, t_b, f[2])
-        return v + f[2] * z, slope[0] * x, slope[1] * y, slope[2] * z, slope[3] * t
+        v += f[2] * z
+        return vec4(v[0], v[1], v[2], 1), slope[0] * x, slope[1] * y, slope[2] * z, slope[3] * t
 
     return SimpleNamespace(
         real=real, vec3=vec3, vec4=vec4, ivec4=ivec4, box=box, locate=locate, around=around, node=node,
