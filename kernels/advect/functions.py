@@ -67,13 +67,13 @@ class Advect(torch.autograd.Function):
         v_points, totals = torch.empty_like(points), torch.empty_like(points[:, 0])
         v_times = points.new_empty((len(points), len(times)) if wants_times else (1, 1))
         *rooms, tasks = _workers(points, back.ROOM, back.ROOM_FOR_INTEGERS)
-        kernel = back.reverse(points.dtype, frame.boundary, ctx.adaptive)
+        kernel = back.reverse(points.dtype, frame.boundary)
 
         def run(nodes: Tensor, scale: float) -> float:
             """Take gradients back; the bound of what was added to any node."""
             bridge.call(
-                kernel, order, *arguments[2:], *rooms, path, v_path, starts, counts, states, fractions, settings.steps,
-                v_points, v_times.zero_(), nodes, totals, int(wants_times), int(wants_grid), scale, *tasks,
+                kernel, order, *arguments[2:], *rooms, path, v_path, starts, counts, states, fractions,
+                0 if ctx.adaptive else settings.steps, v_points, v_times.zero_(), nodes, totals, int(wants_times), int(wants_grid), scale, *tasks,
             )  # fmt: skip
             return float(totals[totals.isfinite()].sum(dtype=torch.float64))
 

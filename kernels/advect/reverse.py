@@ -92,12 +92,12 @@ def deposits(dtype: torch.dtype, boundary: str):
 
 
 @functools.cache
-def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
+def reverse(dtype: torch.dtype, boundary: str):
     """Kernel: gradients ``v_points`` [N], ``v_times`` [N, T] (if ``wants_times``; added to) and ``v_nodes``
     [3 * nodes] (int64, if ``wants_nodes``; added to) from those of positions ``v_path`` [N, T].
 
-    ``states`` holds where each step began, a particle's from row ``starts[i]`` on, ``counts[i]`` of them. Adaptive
-    steps begin at ``fractions`` of their intervals; others are ``steps`` in each. ``totals`` [N] become bounds of what
+    ``states`` holds where each step began, a particle's from row ``starts[i]`` on, ``counts[i]`` of them. Where
+    ``steps`` is zero they begin at ``fractions`` of their intervals, otherwise there are so many in each. ``totals`` [N] become bounds of what
     a particle adds to any node's gradient.
     """
     s = sampler(dtype, boundary)
@@ -151,7 +151,7 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                         notes[note, LEFT] = counts[i]
                         longest = ti.max(longest, counts[i])
                         interval = times.shape[0] - 1
-                        if ti.static(adaptive):
+                        if steps == 0:
                             interval = 0
                             for n in range(counts[i]):
                                 interval += 1 if fractions[starts[i] + n] == 0 else 0
@@ -175,9 +175,10 @@ def reverse(dtype: torch.dtype, boundary: str, adaptive: bool):
                                     if s.is_finite(path[i, end]):
                                         v = v_path[i, end]
                                         room[at + GRADIENT] = room[at + GRADIENT] + vec4(v[0], v[1], v[2], 0)
-                                step[1] = ti.cast(notes[note, LEFT] % steps, real) / steps
-                                if ti.static(adaptive):
+                                if steps == 0:
                                     step[1] = fractions[row]
+                                else:
+                                    step[1] = ti.cast(notes[note, LEFT] % steps, real) / steps
                                 l = room[at + GRADIENT]
                                 if l[0] != 0 or l[1] != 0 or l[2] != 0:
                                     notes[note, ACTIVE] = 1
