@@ -23,7 +23,8 @@ def integrate(points: Tensor, times: Tensor, velocity: Velocity, settings: Setti
     path = torch.stack([x, *advance(x, times, velocity, scheme, settings)], 1)
     if x is points:
         return path
-    return torch.where(usable[:, None], path, torch.cat([points[:, None], path[:, 1:] * torch.nan], 1))
+    lost = torch.full_like(path[:, 1:], torch.nan)
+    return torch.where(usable[:, None], path, torch.cat([points[:, None], lost], 1))
 
 
 def _stages(velocity: Velocity, scheme: Tableau, t: Tensor, h: Tensor, x: Tensor, first: Tensor):

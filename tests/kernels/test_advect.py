@@ -267,17 +267,17 @@ def test_same_bits_with_any_number_of_threads(pytestconfig):
 
 def test_agrees_with_scipy():
     """Through a rough grid with clamped ends, where each kink costs both of them some of their tolerance."""
-    points, times, grid = (x.detach() for x in random_case(4))
+    points, times, grid = (x.detach() for x in random_case(2))
     span = torch.linspace(0.1, 1.0, 5, dtype=torch.float64)
-    path = trajectories(points, span, grid, "dopri5", rtol=1e-8, atol=1e-8, box=BOX)
+    path = trajectories(points, span, grid, "dopri5", rtol=1e-9, atol=1e-9, box=BOX)
     for point, ours in zip(points, path, strict=True):
 
         def velocity(t, x):
             t = torch.tensor([t], dtype=torch.float64)
             return oracle.velocity(grid, t, torch.from_numpy(x)[None], BOX)[0].numpy()
 
-        found = solve_ivp(velocity, (0.1, 1.0), point.numpy(), "RK45", span.numpy(), rtol=1e-8, atol=1e-8, max_step=0.1)
-        torch.testing.assert_close(ours, torch.from_numpy(found.y.T.copy()), rtol=0, atol=5e-6)
+        found = solve_ivp(velocity, (0.1, 1.0), point.numpy(), "RK45", span.numpy(), rtol=1e-9, atol=1e-9, max_step=0.1)
+        torch.testing.assert_close(ours, torch.from_numpy(found.y.T.copy()), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -476,7 +476,7 @@ def test_inputs_of_other_kinds():
     """Half precision, integers as times, strided views, boxes as tensors; inputs are not written to."""
     points, times, grid = (x.detach() for x in random_case())
     kept = [x.clone() for x in (points, times, grid)]
-    path = trajectories(points, times, grid, box=torch.tensor(BOX))
+    path = trajectories(points, times, grid, box=torch.tensor(BOX, dtype=torch.float64))
     again = trajectories(
         points.T.contiguous().T, times[:, None].repeat(1, 2)[:, 0], grid.transpose(1, 3).contiguous().transpose(1, 3),
         box=BOX,
@@ -508,7 +508,8 @@ def test_inputs_of_other_kinds():
 )
 def test_what_is_wrong_is_named(change, message):
     arguments = {
-        "points": torch.zeros(2, 3), "times": torch.tensor([0.0, 1.0]), "velocity": torch.zeros(1, 2, 2, 2, 3), "box": BOX
+        "points": torch.zeros(2, 3), "times": torch.tensor([0.0, 1.0]), "velocity": torch.zeros(1, 2, 2, 2, 3),
+        "box": BOX,
     } | change  # fmt: skip
     with pytest.raises(ValueError, match=message):
         trajectories(**arguments)
