@@ -44,39 +44,42 @@ def deposits(dtype: torch.dtype, boundary: str):
     real, vec4, ivec4 = s.real, s.vec4, s.ivec4
 
     @ti.func
-    def flush(where, nodes: ti.template(), room: ti.template(), notes: ti.template(), at, note, scale, begin, end):
-        """Empty the sums from ``begin`` to ``end``. Those of a particle whose gradients overflow go nowhere."""
+    def flush(where, nodes: ti.template(), room: ti.template(), notes: ti.template(), at, note, scale, mask, side):
+        """Empty the sums of corners with ``corner & mask == side``. A particle's that overflows go nowhere."""
         fits = s.is_finite(s.vec3(room[at + STEP][3]))
         base = ivec4(0)
         for c in ti.static(range(4)):
             base[c] = notes[note, BASE + c]
         below, above = s.around(where, base)
-        for corner in range(begin, end):
-            index = s.node(below, above, corner)
-            v = room[at + SUMS + corner]
-            if fits and index >= 0 and (v[0] != 0 or v[1] != 0 or v[2] != 0):
-                for c in ti.static(range(3)):
-                    nodes[3 * index + c] += ti.cast(ti.cast(v[c], ti.f64) * scale, ti.i64)
-            room[at + SUMS + corner] = vec4(0)
+        for corner in range(16):
+            if corner & mask == side:
+                index = s.node(below, above, corner)
+                v = room[at + SUMS + corner]
+                if fits and index >= 0 and (v[0] != 0 or v[1] != 0 or v[2] != 0):
+                    for c in ti.static(range(3)):
+                        nodes[3 * index + c] += ti.cast(ti.cast(v[c], ti.f64) * scale, ti.i64)
+                room[at + SUMS + corner] = vec4(0)
 
     @ti.func
-    def deposit(
-        where, nodes: ti.template(), room: ti.template(), notes: ti.template(), at, note, scale, x, v
-    ):
+    def deposit(where, nodes: ti.template(), room: ti.template(), notes: ti.template(), at, note, scale, x, v):
         base, f, _ = s.locate(where, x)
-        same = True
-        for c in ti.static(range(3)):
-            same = same and base[c] == notes[note, BASE + c]
-        later = base[3] - notes[note, BASE + 3]
-        if not same or later != 0:
-            # Where only time went on by one, what was the earlier half is the later now, or the other way round.
-            back, on = same and later == -1, same and later == 1
-            flush(where, nodes, room, notes, at, note, scale, 8 if back else 0, 8 if on else 16)
-            if back or on:
-                full = 0 if back else 8
-                for corner in range(8):
-                    room[at + SUMS + 8 - full + corner] = room[at + SUMS + full + corner]
-                    room[at + SUMS + full + corner] = vec4(0)
+        moves, mask, side = 0, 0, 0
+        for c in ti.static(range(4)):
+            by = base[c] - notes[note, BASE + c]
+            if by != 0:
+                moves += ti.abs(by)
+                mask = 1 << c
+                side = 0 if by > 0 else mask
+        if moves > 0:
+            if moves > 1:
+                mask, side = 0, 0
+            flush(where, nodes, room, notes, at, note, scale, mask, side)
+            if moves == 1:
+                # The next cell along one axis: half of its nodes were the other half of the last one's.
+                for corner in range(16):
+                    if corner & mask == side:
+                        room[at + SUMS + corner] = room[at + SUMS + (corner ^ mask)]
+                        room[at + SUMS + (corner ^ mask)] = vec4(0)
             for c in ti.static(range(4)):
                 notes[note, BASE + c] = base[c]
         late = f[3] * v
@@ -221,9 +224,8 @@ def reverse(dtype: torch.dtype, boundary: str):
                                     if wants_nodes != 0:
                                         g *= h
                                         room[at + STEP][3] = room[at + STEP][3] + ti.max(ti.abs(g[0]), ti.abs(g[1]), ti.abs(g[2]))
-                                        deposit(
-                                            where, v_nodes, room, notes, at, worker + q, scale, room[at + PLACES + j], g
-                                        )
+                                        x = room[at + PLACES + j]
+                                        deposit(where, v_nodes, room, notes, at, worker + q, scale, x, g)
                         for q in range(count):
                             i, at, note = order[first + q], (worker + q) * ROOM, worker + q
                             if notes[note, ACTIVE] != 0:
@@ -241,7 +243,7 @@ def reverse(dtype: torch.dtype, boundary: str):
                     for q in range(count):
                         i, at, note = order[first + q], (worker + q) * ROOM, worker + q
                         if wants_nodes != 0:
-                            flush(where, v_nodes, room, notes, at, note, scale, 0, 16)
+                            flush(where, v_nodes, room, notes, at, note, scale, 0, 0)
                         totals[i] = room[at + STEP][3]
                         l = room[at + GRADIENT]
                         v_points[i] = vec3(l[0], l[1], l[2]) + v_path[i, 0]
