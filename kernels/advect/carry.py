@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..arguments import expect
 from ..neighbors import nearest
 
 
@@ -31,14 +32,11 @@ def carry(points: Tensor, state_a, state_b, neighbors: int = 8) -> Tensor:
         ValueError for shapes that do not fit.
     """
     a, b = (state_a.means, state_a.quats), (state_b.means, state_b.quats)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"points: expected shape [any, 3], got {list(points.shape)}")
+    expect("points", points, (None, 3))
     count = len(a[0])
     for name, (means, quats) in (("state_a", a), ("state_b", b)):
-        if means.shape != (count, 3) or quats.shape != (count, 4):
-            raise ValueError(
-                f"{name}: expected means [{count}, 3] and quats [{count}, 4], got {list(means.shape)}, {list(quats.shape)}"
-            )
+        expect(f"{name}.means", means, (count, 3))
+        expect(f"{name}.quats", quats, (count, 4))
     if neighbors < 1:
         raise ValueError(f"neighbors: must be positive, got {neighbors}")
     usable = torch.cat([*a, *b], 1).isfinite().all(1).nonzero()[:, 0]

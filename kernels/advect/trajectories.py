@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..arguments import expect
 from .frame import Frame
 from .integrate import integrate
 from .settings import Settings
@@ -107,8 +108,7 @@ def inside(
 
 
 def _settings(points, times, method, steps, rtol, atol, trials) -> Settings:
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"points: expected shape [any, 3], got {list(points.shape)}")
+    expect("points", points, (None, 3))
     if times.ndim != 1 or len(times) == 0:
         raise ValueError(f"times: expected shape [at least 1], got {list(times.shape)}")
     if method not in METHODS:

@@ -141,7 +141,7 @@ def test_coinciding_points_and_gaussians():
     ("points", "count", "neighbors", "message"),
     [
         (torch.zeros(3), 5, 8, "points: expected shape"),
-        (torch.zeros(2, 3), 4, 8, r"state_b: expected means \[5, 3\]"),
+        (torch.zeros(2, 3), 4, 8, r"state_b.means: expected shape \[5, 3\]"),
         (torch.zeros(2, 3), 5, 0, "neighbors: must be positive"),
     ],
 )
