@@ -168,7 +168,7 @@ def _load(kernel, device: str) -> None:
         return
     with MAKING:
         if (kernel, device) not in _loaded:
-            with explained(f"compiling kernels for {device}; they are kept in {wp.config.kernel_cache_dir}"):
+            with explained(f"compiling kernels for {device}, once: they are kept in {wp.config.kernel_cache_dir}"):
                 wp.load_module(kernel.module, device)
             _loaded.add((kernel, device))
 
