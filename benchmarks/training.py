@@ -2,7 +2,8 @@
 
 The world ``balls`` is filmed, 24,000 Gaussians are put where its surfaces are and carried by a scaffold of its true
 trajectories, and trained with preset ``fast``. A step's parts are measured on one thread and on all cores, each in a
-process of its own; the alternatives take turns in this one.
+process of its own; the alternatives take turns in this one, on as many threads as ``SEMAFLOW_THREADS`` says. Where
+others use the cores, measure them on one: torch's threads wait for one another at every operation.
 """
 
 from __future__ import annotations
@@ -138,8 +139,14 @@ def parts_table(threads: tuple[int, ...]) -> Table:
     return table
 
 
+def compared(title: str) -> Table:
+    """An empty table of alternatives."""
+    notes = [f"{bridge.threads()} threads on {cores()} cores; x first: time of the first by this one's"]
+    return Table(title, ["size", "who", "ms", "x first"], notes=notes)
+
+
 def ways(title: str, contenders: dict[str, tuple], seconds: float, table: Table) -> None:
-    """One row for each contender, whose steps are functions; ``x first`` is the first one's time by this one's."""
+    """One row for each contender, whose steps are functions."""
     times = milliseconds(*contenders.values(), seconds=seconds)
     first = sum(times[0])
     for who, steps in zip(contenders, times, strict=True):
@@ -148,7 +155,7 @@ def ways(title: str, contenders: dict[str, tuple], seconds: float, table: Table)
 
 def losses_table(sizes=SIZES, seconds: float = 1.0) -> Table:
     """The photometric loss and its gradient."""
-    table = Table("photometric loss, forward and backward", ["size", "who", "ms", "x first"])
+    table = compared("photometric loss, forward and backward")
     g = torch.Generator().manual_seed(0)
     for width, height in sizes:
         image = torch.rand(height, width, 3, generator=g)
@@ -170,7 +177,7 @@ def losses_table(sizes=SIZES, seconds: float = 1.0) -> Table:
 
 def adam_table(counts=COUNTS, seconds: float = 1.0) -> Table:
     """Adam over the parameters of Gaussians; of the visible-only ones 60% are seen, here and there."""
-    table = Table("Adam, parameters of preset fast", ["size", "who", "ms", "x first"])
+    table = compared("Adam, parameters of preset fast")
     for count in counts:
         parameters = [torch.nn.Parameter(torch.randn(count, width)) for width in WIDTHS.values()]
         for parameter in parameters:
@@ -190,7 +197,7 @@ def adam_table(counts=COUNTS, seconds: float = 1.0) -> Table:
 
 def order_table(counts=COUNTS, seconds: float = 2.0) -> Table:
     """A frame of Gaussians that lie in memory at random, and along Morton's curve."""
-    table = Table("rasterisation, forward and backward, by the order in memory", ["size", "who", "ms", "x first"])
+    table = compared("rasterisation, forward and backward, by the order in memory")
     for count in counts:
         width = 240 if count < 100_000 else 480 if count < 500_000 else 960
         scene = splat.random_scene(count, width, width * 9 // 16, 4.0)
@@ -212,7 +219,7 @@ def order_table(counts=COUNTS, seconds: float = 2.0) -> Table:
 
 def neighbors_table(counts=(12_000, 100_000), seconds: float = 1.0) -> Table:
     """Three nearest neighbours of points on a surface, for initial scales."""
-    table = Table("three nearest neighbours", ["size", "who", "ms", "x first"])
+    table = compared("three nearest neighbours")
     for count in counts:
         g = torch.Generator().manual_seed(0)
         points = torch.nn.functional.normalize(torch.randn(count, 3, generator=g), dim=1)

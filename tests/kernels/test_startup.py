@@ -7,6 +7,8 @@ import time
 import pytest
 from semaflow.kernels import notice
 
+from benchmarks import startup
+
 CODE = """
 import torch
 from semaflow.kernels import bridge, composite
@@ -60,3 +62,19 @@ def test_only_those_who_wait_are_told_and_only_once(monkeypatch, capsys):
         1 / 0  # noqa: B018
     time.sleep(0.1)
     assert capsys.readouterr().err == "semaflow: compiling kernels\n"
+
+
+def test_the_benchmark_compares_first_processes_with_later_ones(monkeypatch):
+    """One cold process per cache folder, the others find it filled; the best of each kind is told."""
+    code = """
+import json, os, pathlib
+mark = pathlib.Path(os.environ["XDG_CACHE_HOME"]) / "filled"
+print(json.dumps({"render": 1.0 if mark.exists() else 5.0, "cached by": "WARP_CACHE_PATH" in os.environ}))
+mark.touch()
+"""
+    monkeypatch.setenv("WARP_CACHE_PATH", "/nowhere")
+    measured = startup.first_picture
+    monkeypatch.setattr(startup, "first_picture", lambda cache: measured(cache, code))
+    (table,) = startup.run(cold=2, warm=3)
+    render, cached = table.rows
+    assert (render["cold"], render["warm"]) == (5.0, 1.0) and not cached["warm"]
