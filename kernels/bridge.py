@@ -2,8 +2,8 @@
 
 Torch owns all memory; Warp and Taichi see it without a copy. Nothing else in the package knows how they are joined.
 
-Modules of Taichi kernels begin with ``from .bridge import ti``, which is the only import of Taichi and starts it, and
-call their kernels through :func:`call`. On the CPU a Warp launch runs in the calling thread but lets other Python threads
+Modules of Taichi kernels begin with ``from .bridge import ti``, which is the only import of Taichi, and call their
+kernels through :func:`call`, which starts it. On the CPU a Warp launch runs in the calling thread but lets other Python threads
 run, so work is spread over the cores by launching a kernel once per thread of a pool. Warp's CPU atomics are plain
 writes: launches that run at the same time must write to disjoint places. Taichi has threads and atomics of its own, but
 only one launch may be under way. ``SEMAFLOW_THREADS`` sets the number of threads (:mod:`.threads`).
@@ -241,15 +241,21 @@ _forked = False  # this process was forked from one in which Taichi ran
 
 @cache
 def _taichi():
-    """Taichi, started for the CPU, or for CUDA where torch has it, without what it would print."""
+    """Taichi, imported."""
     os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
     import taichi
 
+    return taichi
+
+
+@cache
+def _start() -> None:
+    """Start Taichi for the CPU, or for CUDA where torch has it, without what it would print."""
+    taichi = _taichi()
     arch = taichi.cuda if torch.cuda.is_available() else taichi.cpu
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         taichi.init(arch, cpu_max_num_threads=threads(), log_level=taichi.ERROR, unrolling_limit=0)
     taichi.sync()  # the first thing it does must be done by the thread that started it; then any may call kernels
-    return taichi
 
 
 def __getattr__(name: str):
@@ -270,6 +276,7 @@ def call(kernel, *arguments) -> None:
         raise RuntimeError("Taichi kernels cannot run in a forked process; use the start method 'spawn'")
     device = next((x.device for x in arguments if isinstance(x, Tensor) and x.is_cuda), None)
     with _taichi_lock:
+        _start()
         if device is not None:
             torch.cuda.current_stream(device).synchronize()
         if kernel in _called:
@@ -284,7 +291,7 @@ def call(kernel, *arguments) -> None:
 
 def _in_child() -> None:
     global _forked
-    _forked = _taichi.cache_info().currsize > 0
+    _forked = _start.cache_info().currsize > 0
 
 
 if hasattr(os, "register_at_fork"):
