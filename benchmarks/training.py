@@ -2,8 +2,9 @@
 
 The world ``balls`` is filmed, 24,000 Gaussians are put where its surfaces are and carried by a scaffold of its true
 trajectories, and trained with preset ``fast``. A step's parts are measured on one thread and on all cores, each in a
-process of its own; the alternatives take turns in this one, on as many threads as ``SEMAFLOW_THREADS`` says. Where
-others use the cores, measure them on one: torch's threads wait for one another at every operation.
+process of its own; the alternatives take turns in this one, on as many threads as ``SEMAFLOW_THREADS`` says. On one
+thread the process's CPU time is taken, which others on the machine disturb least. With others there, figures on more
+threads say little: torch's threads wait for one another at every operation.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ GAUSSIANS, NODES, FRAMES = 24_000, 300, 24
 WARM, STEPS = 40, 80
 SIZES = ((240, 135), (480, 270), (960, 540))
 COUNTS = (24_000, 200_000, 1_000_000)
+CLOCK = time.process_time if bridge.threads() == 1 else time.perf_counter
 WIDTHS = {"means": 3, "log_scales": 3, "quats": 4, "opacity_logits": 1, "sh_dc": 3, "light": 16}  # of preset fast
 
 
@@ -75,11 +77,11 @@ def clocked(*parts: tuple[object, str, str]):
         function = getattr(owner, attribute)
 
         def timed(*arguments, function=function, part=part, **options):
-            start = time.perf_counter()
+            start = CLOCK()
             try:
                 return function(*arguments, **options)
             finally:
-                spent[part] += time.perf_counter() - start
+                spent[part] += CLOCK() - start
 
         kept.append((owner, attribute, vars(owner).get(attribute)))
         replacement = staticmethod(timed) if isinstance(kept[-1][2], staticmethod) else timed
@@ -105,9 +107,9 @@ def step_parts(training: trainer.Trainer, warm: int = WARM, steps: int = STEPS) 
     taken = []
     for _ in range(steps):
         with clocked(*parts) as spent:
-            start = time.perf_counter()
+            start = CLOCK()
             training.step()
-            whole = time.perf_counter() - start
+            whole = CLOCK() - start
         inner = sum(value for part, value in spent.items() if part.startswith("backward: "))
         outer = sum(value for part, value in spent.items() if not part.startswith("backward: "))
         spent["backward: pose, regularisers"] = spent.pop("backward") - inner
@@ -141,13 +143,14 @@ def parts_table(threads: tuple[int, ...]) -> Table:
 
 def compared(title: str) -> Table:
     """An empty table of alternatives."""
-    notes = [f"{bridge.threads()} threads on {cores()} cores; x first: time of the first by this one's"]
+    kind = "CPU time" if CLOCK is time.process_time else "time"
+    notes = [f"{bridge.threads()} threads on {cores()} cores, {kind}; x first: that of the first by this one's"]
     return Table(title, ["size", "who", "ms", "x first"], notes=notes)
 
 
 def ways(title: str, contenders: dict[str, tuple], seconds: float, table: Table) -> None:
     """One row for each contender, whose steps are functions."""
-    times = milliseconds(*contenders.values(), seconds=seconds)
+    times = milliseconds(*contenders.values(), seconds=seconds, clock=CLOCK)
     first = sum(times[0])
     for who, steps in zip(contenders, times, strict=True):
         table.add(size=title, who=who, ms=sum(steps), **{"x first": first / sum(steps)})
@@ -212,7 +215,7 @@ def order_table(counts=COUNTS, seconds: float = 2.0) -> Table:
             contender = splat.Ours(turned, *splat.image_gradients(scene, 3))
             contenders[who] = (contender.forward, contender.backward)
         ways(f"{count}, {scene.width}x{scene.height}", contenders, seconds, table)
-        sort = milliseconds((lambda scene=scene: morton_order(scene.means),), seconds=0.2)[0][0]
+        sort = milliseconds((lambda scene=scene: morton_order(scene.means),), seconds=0.2, clock=CLOCK)[0][0]
         table.notes.append(f"finding the order of {count} takes {sort:.1f} ms")
     return table
 
