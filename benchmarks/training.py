@@ -186,11 +186,15 @@ def adam_table(counts=COUNTS, seconds: float = 1.0) -> Table:
         for parameter in parameters:
             parameter.grad = torch.randn_like(parameter)
         seen = torch.rand(count) < 0.6
-        groups = [{"params": [parameter], "lr": 1e-3} for parameter in parameters]
+
+        def torchs(parameters=parameters, **how):
+            groups = [{"params": [parameter], "lr": 1e-3} for parameter in parameters]  # an optimizer writes into them
+            return torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, **how).step
+
         kernel = KernelAdam(parameters, 1e-3)
         contenders = {
-            "torch, fused": (torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=True).step,),
-            "torch, for each": (torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, foreach=True).step,),
+            "torch, fused": (torchs(fused=True),),
+            "torch, for each": (torchs(foreach=True),),
             "kernel": (kernel.step,),
             "kernel, visible only": (lambda kernel=kernel, seen=seen: kernel.step(seen),),
         }
