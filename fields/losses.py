@@ -4,60 +4,91 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..kernels import ssim as kernels
+
+SIZE, SIGMA = 11, 1.5  # of SSIM's Gaussian window, in pixels
 
 
-class _Blur(torch.autograd.Function):
-    """An image [H, W, C] under a symmetric Gaussian window with zero padding; its own adjoint."""
-
-    @staticmethod
-    def forward(ctx, image: Tensor, size: int, sigma: float) -> Tensor:
-        ctx.window = size, sigma
-        return _blurred(image, size, sigma)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return _blurred(gradient, *ctx.window), None, None
-
-
-def _blurred(image: Tensor, size: int, sigma: float) -> Tensor:
-    taps = _taps(size, sigma)
-    if image.device.type == "cpu":
-        # torch's CPU convolution takes a hundred times longer at few channels, its backward more.
-        import cv2
-
-        array = image.contiguous().numpy()
-        blurred = cv2.sepFilter2D(array, -1, taps, taps, borderType=cv2.BORDER_CONSTANT)
-        return torch.from_numpy(blurred.reshape(array.shape))
-    g = torch.from_numpy(taps).to(image)
-    stack = image.permute(2, 0, 1)[:, None]
-    stack = torch.nn.functional.conv2d(stack, g.view(1, 1, 1, size), padding=(0, size // 2))
-    stack = torch.nn.functional.conv2d(stack, g.view(1, 1, size, 1), padding=(size // 2, 0))
-    return stack[:, 0].permute(1, 2, 0)
-
-
-@functools.cache
-def _taps(size: int, sigma: float) -> np.ndarray:
-    x = np.arange(size) - size // 2
-    g = np.exp(-0.5 * (x / sigma) ** 2)
-    return g / g.sum()
-
-
-def ssim(a: Tensor, b: Tensor, size: int = 11, sigma: float = 1.5) -> Tensor:
-    """Mean structural similarity of images [H, W, C] in 0..1 (Wang et al. 2004; Gaussian window, zero padding)."""
-    mx, my, xx, yy, xy = (_Blur.apply(image, size, sigma) for image in (a, b, a * a, b * b, a * b))
-    c1, c2 = 0.01**2, 0.03**2
-    vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
-    value = ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    return value.mean()
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of images [H, W, C] in 0..1 (Wang et al. 2004; 11x11 Gaussian window, sigma 1.5, zero
+    padding as in 3DGS). Differentiable in ``a``."""
+    return 1 - photometric(a, b, 1.0)
 
 
 def photometric(rendered: Tensor, target: Tensor, ssim_weight: float = 0.2) -> Tensor:
-    """(1 - w) L1 + w (1 - SSIM) between images [H, W, 3] (3DGS, eq. 7)."""
-    l1 = (rendered - target).abs().mean()
-    return (1 - ssim_weight) * l1 + ssim_weight * (1 - ssim(rendered, target)) if ssim_weight else l1
+    """(1 - w) L1 + w (1 - SSIM) between images [H, W, 3] (3DGS, eq. 7). Differentiable in ``rendered``."""
+    target = target.to(rendered)
+    if not ssim_weight:
+        return (rendered - target).abs().mean()
+    if rendered.device.type != "cpu":
+        l1 = (rendered - target).abs().mean()
+        return (1 - ssim_weight) * l1 + ssim_weight * (1 - _similarity(rendered, target))
+    return _Photometric.apply(rendered, target, ssim_weight)
+
+
+class _Photometric(torch.autograd.Function):
+    """:func:`photometric` on the CPU."""
+
+    @staticmethod
+    def forward(ctx, rendered: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
+        images = rendered.contiguous(), target.contiguous()
+        similar, apart, partials = kernels.compare(*images, _taps(rendered.dtype), ctx.needs_input_grad[0])
+        ctx.ssim_weight = ssim_weight
+        ctx.save_for_backward(*images, partials)
+        count = rendered.numel()
+        return rendered.new_tensor((1 - ssim_weight) * apart / count + ssim_weight * (1 - similar / count))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, v_loss: Tensor):
+        rendered, target, partials = ctx.saved_tensors
+        share = v_loss.item() / rendered.numel()
+        w, taps = ctx.ssim_weight, _taps(rendered.dtype)
+        return kernels.adjoint(rendered, target, taps, partials, -w * share, (1 - w) * share), None, None
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity by torch's convolutions, as on CUDA devices."""
+    mx, my, xx, yy, xy = _Blur.apply(torch.stack([a, b, a * a, b * b, a * b])).unbind(0)
+    vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
+    value = (2 * mx * my + kernels.C1) * (2 * cov + kernels.C2)
+    return (value / ((mx * mx + my * my + kernels.C1) * (vx + vy + kernels.C2))).mean()
+
+
+class _Blur(torch.autograd.Function):
+    """Images [B, H, W, C] under SSIM's window with zero padding; its own adjoint."""
+
+    @staticmethod
+    def forward(ctx, images: Tensor) -> Tensor:
+        return _blurred(images)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return _blurred(gradient)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    count, height, width, channels = images.shape
+    taps = _taps(images.dtype).to(images.device)
+    stack = images.permute(0, 3, 1, 2).reshape(-1, 1, height, width)
+    # Variances are small differences of large squares: the ten bits that convolutions have by default are too few.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        stack = torch.nn.functional.conv2d(stack, taps.view(1, 1, 1, -1), padding=(0, SIZE // 2))
+        stack = torch.nn.functional.conv2d(stack, taps.view(1, 1, -1, 1), padding=(SIZE // 2, 0))
+    return stack.view(count, channels, height, width).permute(0, 2, 3, 1)
+
+
+@functools.cache
+def _taps(dtype: torch.dtype) -> Tensor:
+    """SSIM's window along one axis."""
+    x = torch.arange(SIZE, dtype=torch.float64) - SIZE // 2
+    window = torch.exp(-0.5 * (x / SIGMA) ** 2)
+    return (window / window.sum()).to(dtype)
 
 
 def area_average(image: Tensor, height: int, width: int) -> Tensor:

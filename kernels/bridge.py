@@ -2,11 +2,15 @@
 
 Torch owns all memory; Warp and Taichi see it without a copy. Nothing else in the package knows how they are joined.
 
-Modules of Taichi kernels begin with ``from .bridge import ti``, which is the only import of Taichi and starts it, and
-call their kernels through :func:`call`. On the CPU a Warp launch runs in the calling thread but lets other Python threads run, so work is spread over the cores
-by launching a kernel once per thread of a pool. Warp's CPU atomics are plain writes: launches that run at the same time
-must write to disjoint places. Taichi has threads and atomics of its own, but only one launch may be under way.
-``SEMAFLOW_THREADS`` sets the number of threads for both and for torch (default: all cores).
+Modules of Taichi kernels begin with ``from .bridge import ti``, which is the only import of Taichi, and call their
+kernels through :func:`call`, which starts it. On the CPU a Warp launch runs in the calling thread but lets other Python threads
+run, so work is spread over the cores by launching a kernel once per thread of a pool. Warp's CPU atomics are plain
+writes: launches that run at the same time must write to disjoint places. Taichi has threads and atomics of its own, but
+only one launch may be under way. ``SEMAFLOW_THREADS`` sets the number of threads (:mod:`.threads`).
+
+Everything here may be called from several Python threads at once, and from processes that were spawned. What is compiled
+is kept in the user's cache folder: ``$XDG_CACHE_HOME`` or ``~/.cache``; Warp's also where ``$WARP_CACHE_PATH`` says,
+Taichi's where ``$TI_OFFLINE_CACHE_FILE_PATH`` says.
 """
 
 import contextlib
@@ -20,6 +24,12 @@ from functools import cache
 import torch
 import warp as wp
 from torch import Tensor
+
+from .notice import explained
+from .once import MAKING, once
+from .threads import apply_setting, threads
+
+apply_setting()
 
 
 @contextlib.contextmanager
@@ -44,44 +54,32 @@ REAL = {torch.float32: wp.float32, torch.float64: wp.float64}
 VEC2I, VEC4I = wp.vec2i, wp.vec4i
 
 
-@cache
+@once
 def vector(length: int, dtype: torch.dtype):
     """Warp's vector type of ``length`` components for a torch dtype."""
     return wp.types.vector(length, REAL[dtype])
 
 
-@cache
+@once
 def vector_of_ints(length: int):
     """Warp's vector type of ``length`` int32."""
     return wp.types.vector(length, wp.int32)
 
 
-@cache
+@once
 def matrix(size: int, dtype: torch.dtype):
     """Warp's square matrix type for a torch dtype."""
     return wp.types.matrix((size, size), REAL[dtype])
 
 
-@cache
-def threads() -> int:
-    """Number of CPU threads that kernels use."""
-    setting = os.environ.get("SEMAFLOW_THREADS", "")
-    if not setting:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not setting.isdigit() or int(setting) < 1:
-        raise ValueError(f"SEMAFLOW_THREADS: expected a positive integer, got {setting!r}")
-    torch.set_num_threads(int(setting))
-    return int(setting)
-
-
-@cache
+@once
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(threads() - 1, 1), thread_name_prefix="semaflow")
 
 
 # A forked child has none of the pool's threads.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_pool.forget)
 
 
 def share(tensor: Tensor | None, dtype=None):
@@ -139,20 +137,50 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     return tensor
 
 
+def _stream(like: Tensor):
+    """Torch's current stream on the CUDA device of ``like``, as Warp knows it."""
+    return wp.stream_from_torch(torch.cuda.current_stream(like.device))
+
+
+_stream_lock = threading.RLock()
+
+
+@contextlib.contextmanager
 def stream(like: Tensor):
-    """Context in which launches follow torch's current stream on the device of ``like``; nothing to do on the CPU."""
-    if like.is_cuda:
-        return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(like.device)))
-    return contextlib.nullcontext()
+    """Context in which Warp's own data structures are built on torch's current stream on the device of ``like``; nothing
+    to do on the CPU.
+
+    Warp has one current stream for all threads, so one thread at a time is in here.
+    """
+    if not like.is_cuda:
+        yield
+        return
+    with _stream_lock, wp.ScopedStream(_stream(like)):
+        yield
 
 
-def _run(kernel, dim, variants, device: str) -> None:
-    """Launch ``kernel`` once per argument list in ``variants``, on as many threads as there are to spare."""
+_loaded = set()
+
+
+def _load(kernel, device: str) -> None:
+    """Compile ``kernel`` with its module, or load what was compiled, once."""
+    if (kernel, device) in _loaded:
+        return
+    with MAKING:
+        if (kernel, device) not in _loaded:
+            with explained(f"compiling kernels for {device}, once: they are kept in {wp.config.kernel_cache_dir}"):
+                wp.load_module(kernel.module, device)
+            _loaded.add((kernel, device))
+
+
+def _run(kernel, dim, variants) -> None:
+    """Launch ``kernel`` on the CPU once per argument list in ``variants``, on as many threads as there are to spare."""
+    _load(kernel, "cpu")
     if len(variants) == 1:
-        wp.launch(kernel, dim, inputs=variants[0], device=device, record_tape=False)
+        wp.launch(kernel, dim, inputs=variants[0], device="cpu", record_tape=False)
         return
     commands = [
-        wp.launch(kernel, size, inputs=arguments, device=device, record_cmd=True)
+        wp.launch(kernel, size, inputs=arguments, device="cpu", record_cmd=True)
         for size, arguments in zip(dim, variants, strict=True)
     ]
     futures = [_pool().submit(command.launch) for command in commands[1:]]
@@ -177,15 +205,15 @@ def launch(kernel, count: int, arguments: list, like: Tensor, grain: int = 2048)
     if count == 0:
         return
     if like.is_cuda:
-        with stream(like):
-            wp.launch(kernel, count, inputs=[*arguments, 0], device=str(like.device), record_tape=False)
+        _load(kernel, str(like.device))
+        wp.launch(kernel, count, inputs=[*arguments, 0], stream=_stream(like), record_tape=False)
         return
     parts = min(2 * threads() if threads() > 1 else 1, max(count // grain, 1))
     starts = [count * i // parts for i in range(parts + 1)]
     sizes = [b - a for a, b in zip(starts, starts[1:], strict=False)]
     if parts == 1:
         sizes = count
-    _run(kernel, sizes, [[*arguments, start] for start in starts[:-1]], "cpu")
+    _run(kernel, sizes, [[*arguments, start] for start in starts[:-1]])
 
 
 def launch_tasks(kernel, count: int, arguments: list) -> None:
@@ -198,28 +226,36 @@ def launch_tasks(kernel, count: int, arguments: list) -> None:
     crew = min(threads(), count)
     counter = torch.zeros(1, dtype=torch.int32)
     arguments = [*arguments, count, share(counter)]
-    _run(kernel, 1 if crew == 1 else [1] * crew, [arguments] * crew, "cpu")
+    _run(kernel, 1 if crew == 1 else [1] * crew, [arguments] * crew)
 
 
 def launch_once(kernel, arguments: list) -> None:
     """Run a serial CPU kernel."""
-    wp.launch(kernel, 1, inputs=arguments, device="cpu", record_tape=False)
+    _run(kernel, 1, [arguments])
 
 
 _taichi_lock = threading.RLock()
+_called = set()  # Taichi kernels that have run
 _forked = False  # this process was forked from one in which Taichi ran
 
 
 @cache
 def _taichi():
-    """Taichi, started for the CPU, or for CUDA where torch has it, without what it would print."""
+    """Taichi, imported."""
     os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
     import taichi
 
+    return taichi
+
+
+@cache
+def _start() -> None:
+    """Start Taichi for the CPU, or for CUDA where torch has it, without what it would print."""
+    taichi = _taichi()
     arch = taichi.cuda if torch.cuda.is_available() else taichi.cpu
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         taichi.init(arch, cpu_max_num_threads=threads(), log_level=taichi.ERROR, unrolling_limit=0)
-    return taichi
+    taichi.sync()  # the first thing it does must be done by the thread that started it; then any may call kernels
 
 
 def __getattr__(name: str):
@@ -230,25 +266,32 @@ def __getattr__(name: str):
 
 
 def call(kernel, *arguments) -> None:
-    """Run a Taichi kernel on contiguous tensors and numbers; one at a time, whatever thread asks for it.
+    """Run a Taichi kernel on contiguous tensors and numbers, in whatever thread.
 
-    On CUDA it begins when torch's current stream has come to it, and is done on return: Taichi has a stream of its own.
-    RuntimeError in a process that was forked after Taichi had started, where it would hang.
+    One at a time: Taichi's compiler and its launches are not safe to enter from two threads at once, so that a lock is
+    held meanwhile. On CUDA the kernel begins when torch's current stream has come to it, and is done on return: Taichi
+    has a stream of its own. RuntimeError in a process that was forked after Taichi had started, where it would hang.
     """
     if _forked:
         raise RuntimeError("Taichi kernels cannot run in a forked process; use the start method 'spawn'")
-    on_cuda = any(isinstance(argument, Tensor) and argument.is_cuda for argument in arguments)
+    device = next((x.device for x in arguments if isinstance(x, Tensor) and x.is_cuda), None)
     with _taichi_lock:
-        if on_cuda:
-            torch.cuda.current_stream().synchronize()
-        kernel(*arguments)
-        if on_cuda:
+        _start()
+        if device is not None:
+            torch.cuda.current_stream(device).synchronize()
+        if kernel in _called:
+            kernel(*arguments)
+        else:
+            with explained("compiling kernels of Taichi, on their first use"):
+                kernel(*arguments)
+            _called.add(kernel)
+        if device is not None:
             _taichi().sync()
 
 
 def _in_child() -> None:
     global _forked
-    _forked = _taichi.cache_info().currsize > 0
+    _forked = _start.cache_info().currsize > 0
 
 
 if hasattr(os, "register_at_fork"):

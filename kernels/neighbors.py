@@ -1,17 +1,16 @@
 """Nearest neighbours of points in space."""
 
-import functools
-
 import torch
 import warp as wp
 from torch import Tensor
 
 from . import bridge
+from .once import once
 
 FARTHEST = 1e18  # squares of larger distances overflow
 
 
-@functools.cache
+@once
 def _search(k: int):
     distances_of = wp.types.vector(k, wp.float32)
     indices_of = wp.types.vector(k, wp.int32)

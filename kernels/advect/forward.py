@@ -6,11 +6,10 @@ stages. Every ``lanes``-th iteration of the parallel loop is a worker and the ot
 CPU thread at least 512 iterations. A particle that is no finite number, or becomes none, is NaN from there on.
 """
 
-import functools
-
 import torch
 
 from ..bridge import ti
+from ..once import once
 from .sampling import sampler
 from .tableaus import GROW, MOST_STAGES, ORDER, SAFETY, SHRINK
 
@@ -24,7 +23,7 @@ ROOM = STAGES + MOST_STAGES
 ALIVE, KNOWN, INTERVAL, TRIALS, ACCEPTED, ROOM_FOR_INTEGERS = range(6)
 
 
-@functools.cache
+@once
 def stepper(dtype: torch.dtype, boundary: str):
     """``stages(...)`` computes a step's stages up to ``last`` for the ``count`` particles of a block;
     ``combined(...)`` is where a row of the scheme leads."""
@@ -50,7 +49,7 @@ def stepper(dtype: torch.dtype, boundary: str):
     return stages, combined
 
 
-@functools.cache
+@once
 def march(dtype: torch.dtype, boundary: str):
     """Kernel of a scheme with ``steps`` equal steps in each of the intervals between ``times`` [T].
 
@@ -118,7 +117,7 @@ def march(dtype: torch.dtype, boundary: str):
     return kernel
 
 
-@functools.cache
+@once
 def march_adaptively(dtype: torch.dtype, boundary: str):
     """Kernel of an adaptive scheme, with step sizes of its own for every particle.
 

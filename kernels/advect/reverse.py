@@ -14,11 +14,10 @@ until it leaves them, then adds that to the grid's sums, which are integers: the
 threads add to them.
 """
 
-import functools
-
 import torch
 
 from ..bridge import ti
+from ..once import once
 from .sampling import REAL, sampler
 from .tableaus import MOST_STAGES
 
@@ -36,7 +35,7 @@ ACTIVE, LEFT, INTERVAL, BASE = 0, 1, 2, 3
 ROOM_FOR_INTEGERS = BASE + 4
 
 
-@functools.cache
+@once
 def deposits(dtype: torch.dtype, boundary: str):
     """``deposit`` adds a gradient to the sums of the nodes around a place; where they are around another, ``flush``
     first adds these to the grid's: integers, ``scale`` times the numbers."""
@@ -94,7 +93,7 @@ def deposits(dtype: torch.dtype, boundary: str):
     return flush, deposit
 
 
-@functools.cache
+@once
 def reverse(dtype: torch.dtype, boundary: str):
     """Kernel: gradients ``v_points`` [N], ``v_times`` [N, T] (if ``wants_times``; added to) and ``v_nodes``
     [3 * nodes] (int64, if ``wants_nodes``; added to) from those of positions ``v_path`` [N, T].
@@ -251,7 +250,7 @@ def reverse(dtype: torch.dtype, boundary: str):
     return kernel
 
 
-@functools.cache
+@once
 def to_numbers(dtype: torch.dtype):
     """Kernel: ``numbers = unit * integers``."""
 

@@ -6,18 +6,18 @@ are evenly spaced. Along an axis a place is told by its base, the node below it,
 of the way to the next. Beyond the first and last time the velocity is what it is there.
 """
 
-import functools
 from types import SimpleNamespace
 
 import torch
 
 from ..bridge import ti
+from ..once import once
 
 REAL = {torch.float32: ti.f32, torch.float64: ti.f64}
 NOWHERE = -700_000_000  # offset of a node that is not there: added to up to two such and to any node it stays negative
 
 
-@functools.cache
+@once
 def finite_check(dtype: torch.dtype):
     """A function that tells whether the first three components of a vector are finite numbers.
 
@@ -36,7 +36,7 @@ def finite_check(dtype: torch.dtype):
     return is_finite
 
 
-@functools.cache
+@once
 def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
     """Functions for kernels over numbers of ``dtype`` with one of the boundaries clamp, zero and periodic:
 

@@ -9,7 +9,6 @@ has lanes are scalars.
 """
 
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 import warp as wp
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from .. import bridge
 from ..native import kernel
+from ..once import once
 from .rays import Rays
 
 _COMMON = r"""
@@ -181,7 +181,7 @@ _TASKS_PER_THREAD = 16  # rays are of unequal length
 _GRAIN = 1 << 15  # numbers that are worth a task of their own
 
 
-@cache
+@once
 def _kernels(real, sets: int):
     """Kernels ``(forward, adjoint)`` for so many sets of weights."""
     module = f"semaflow_accumulate_{real.__name__}_{sets}"

@@ -5,18 +5,18 @@ CPU too, slowly.
 """
 
 from collections.abc import Sequence
-from functools import cache
 
 import warp as wp
 from torch import Tensor
 
 from .. import bridge
+from ..once import once
 from .rays import Rays
 
 LANES = wp.constant(32)  # threads that share the samples of a ray, where there is one number per sample
 
 
-@cache
+@once
 def _kernels(real):
     """Kernels ``(accumulate, values_adjoint, weights_adjoint)``, for one set of weights."""
     module = f"semaflow_accumulate_cuda_{real.__name__}"

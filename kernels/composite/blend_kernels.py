@@ -12,9 +12,8 @@ A sample is left out (weight 0, no gradient, no shadow) where its opacity is bel
 it below ``stop``, from the joint rendering and from each field's own separately.
 """
 
-from functools import cache
-
 from ..bridge import ti
+from ..once import once
 from .loops import RAYS, opacity_functions
 
 # Columns of a ray's sums: opacity and depth of the joint rendering, of the dynamic field alone, of the static field
@@ -23,7 +22,7 @@ SUMS = 7
 _LEFT_OUT = 3e38  # in place of the transmittance of a sample that is left out
 
 
-@cache
+@once
 def blend_kernels(real):
     """Kernels ``(composite, adjoint)``; arrays of length zero stand for what is not given or not wanted."""
     reals = ti.types.ndarray(dtype=real, ndim=1)

@@ -4,12 +4,11 @@ Every kernel is one loop over rays, with the samples of a ray in order. State th
 float64, so that long rays lose no digits.
 """
 
-from functools import cache
-
 from torch import Tensor
 
 from .. import bridge
 from ..bridge import ti
+from ..once import once
 
 RAYS = ti.types.ndarray(dtype=ti.i64, ndim=2)  # [R, 2] first sample, number of samples
 
@@ -30,7 +29,7 @@ def taichi_real(like: Tensor):
     return ti.f64 if like.element_size() == 8 else ti.f32
 
 
-@cache
+@once
 def opacity_functions(real):
     """Taichi functions ``opacity(s) = 1 - exp(-s)``, accurate for small ``s`` too, and ``decay(s, opacity(s)) = exp(-s)``.
 

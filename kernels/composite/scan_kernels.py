@@ -1,12 +1,11 @@
 """Running sums and products along rays, and their adjoints."""
 
-from functools import cache
-
 from ..bridge import ti
+from ..once import once
 from .loops import RAYS
 
 
-@cache
+@once
 def scan_kernels(real):
     """Kernels ``(running_sum, running_product, product_adjoint)``."""
     reals = ti.types.ndarray(dtype=real, ndim=1)

@@ -6,13 +6,12 @@ Backward, back to front, with ``B`` what a unit of transmittance behind sample i
 No division, so that it is right for ``alpha = 1`` too. With density, ``alpha = 1 - exp(-sigma delta)``.
 """
 
-from functools import cache
-
 from ..bridge import ti
+from ..once import once
 from .loops import RAYS, opacity_functions
 
 
-@cache
+@once
 def weight_kernels(real):
     """Kernels ``(composite, adjoint)``; arrays of length zero stand for what is not given or not wanted."""
     reals = ti.types.ndarray(dtype=real, ndim=1)

@@ -5,11 +5,10 @@ With m00, m01, m10, m11 the cells around a pixel (row, column), wx and wy the we
 ``v_u = wx' sum_c v_f ((1-wy)(m01-m00) + wy (m11-m10))``, likewise ``v_v``; the sum runs over channels and levels.
 """
 
-import functools
-
 import torch
 import warp as wp
 
+from ..once import once
 from .native import STORED, build
 
 _FORWARD = r"""
@@ -85,7 +84,7 @@ for (int p = begin; p < end; p++) {
 """
 
 
-@functools.cache
+@once
 def lookup_kernels(real, stored: torch.dtype):
     """Kernels ``(forward, adjoint)`` for scalar type ``real`` and maps of dtype ``stored``."""
     reals, marks = wp.array(dtype=real), wp.array(dtype=wp.bool)

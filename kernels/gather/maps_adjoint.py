@@ -5,10 +5,9 @@ makes the gradient of a band of rows and adds to no other. A row takes from its 
 bands and threads are: above it first, and those of a row in their own order.
 """
 
-import functools
-
 import warp as wp
 
+from ..once import once
 from .native import build
 
 # One task is a view: starts [V, rows + 1] and order [V, count] list its points row by row. Unseen points are left out.
@@ -91,7 +90,7 @@ def _map(real) -> tuple[dict, dict]:
     return shape, {"pixels": reals, "valid": wp.array(dtype=wp.bool), "v_features": reals, "v_map": reals}
 
 
-@functools.cache
+@once
 def banded(real):
     """Kernels ``(sort, bands)`` for the CPU."""
     shape, known = _map(real)
@@ -104,7 +103,7 @@ def banded(real):
     )
 
 
-@functools.cache
+@once
 def atomic(real):
     """The kernel for CUDA devices, which adds to ``v_map``."""
     shape, known = _map(real)

@@ -5,10 +5,9 @@ With X = W p + t, a = X_x / X_z, b = X_y / X_z, pixel u = K_00 a + K_01 b + K_02
 ``v_p = W^T v_X``, ``v_W = v_X p^T``, ``v_t = v_X``.
 """
 
-import functools
-
 import warp as wp
 
+from ..once import once
 from .native import build
 
 BLOCK = 32  # points whose cameras' gradients one task sums
@@ -48,7 +47,7 @@ for (int view = 0; view < views; view++) {
 """
 
 
-@functools.cache
+@once
 def projection_adjoint(real):
     """The kernel, which adds to ``v_points``; ``v_cameras`` [blocks, V, CAMERA] are to be summed over blocks."""
     reals = wp.array(dtype=real)

@@ -1,10 +1,9 @@
 """How much each Gaussian weighs in the cells of a tile, on the CPU."""
 
-import functools
-
 import warp as wp
 
 from ..native import kernel
+from ..once import once
 from .native import snippet
 
 _CELLS = r"""
@@ -33,7 +32,7 @@ while (true) {
 """
 
 
-@functools.cache
+@once
 def cells_kernel(real):
     """Kernel that writes the Gaussian of each intersection and its weights summed over the tile's cells, in the order of
     the tiles' lists."""

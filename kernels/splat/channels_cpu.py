@@ -6,11 +6,10 @@ channels. The image goes by groups of pixels, with the group in registers; the a
 its gradient in registers. A last block of fewer than eight channels overlaps the one before it and is masked.
 """
 
-import functools
-
 import warp as wp
 
 from ..native import kernel
+from ..once import once
 from .native import snippet
 
 _BATCH = r"""
@@ -302,7 +301,7 @@ while (true) {
 """
 
 
-@functools.cache
+@once
 def channel_kernels(real, absolute: bool = False):
     """Kernels ``(composite, adjoint, colors)``: the image; all its gradients, and those of the colours alone, a row per
     intersection."""

@@ -1,13 +1,12 @@
 """What the projection of Gaussians and its adjoint share, as Warp functions."""
 
-import functools
-
 import warp as wp
 
+from ..once import once
 from .constants import FOV_MARGIN
 
 
-@functools.cache
+@once
 def geometry(real):
     """Functions ``(rotation_of, rotation_from, symmetric, slopes, up)`` for scalar type ``real``."""
     vec3, vec4 = wp.types.vector(3, real), wp.types.vector(4, real)

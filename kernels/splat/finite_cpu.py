@@ -1,10 +1,9 @@
 """Which rows of a table hold only finite numbers, on the CPU."""
 
-import functools
-
 import warp as wp
 
 from ..native import kernel
+from ..once import once
 from .native import snippet
 
 # A number is finite where its product with zero is zero; the sum of products tells of any that is not.
@@ -19,7 +18,7 @@ marks.data[index] = Vec::sum(sums) + sum == R(0);
 """
 
 
-@functools.cache
+@once
 def finite_kernel(real):
     """Kernel for :func:`bridge.launch` that marks the rows."""
     return kernel(

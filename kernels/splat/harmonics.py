@@ -1,8 +1,8 @@
 """Real spherical harmonics to degree 3, as Warp functions, in the sign convention of 3D Gaussian Splatting."""
 
-import functools
-
 import warp as wp
+
+from ..once import once
 
 C0 = 0.28209479177387814
 C1 = 0.4886025119029199
@@ -11,7 +11,7 @@ C30, C31, C32 = 0.5900435899266435, 2.890611442640554, 0.4570457994644658
 C33, C34 = 0.3731763325901154, 1.445305721320277
 
 
-@functools.cache
+@once
 def harmonics(real, degree: int):
     """Two Warp functions for scalar type ``real``: ``basis(direction)`` gives the (degree+1)^2 basis values at a unit
     vector; ``slope(direction, weights)`` the gradient of ``sum(weights * basis)`` with respect to its x, y, z."""

@@ -4,11 +4,10 @@ Two passes instead of one sort of all intersections: sort the Gaussians by depth
 that order, which leaves every tile's list sorted.
 """
 
-import functools
-
 import warp as wp
 
 from ..native import kernel
+from ..once import once
 from .native import RECORD
 
 _ORDER = r"""
@@ -127,7 +126,7 @@ while (true) {
 """
 
 
-@functools.cache
+@once
 def ordering(real):
     """Kernels ``(order, arrange)`` for scalar type ``real``."""
     single = real is wp.float32

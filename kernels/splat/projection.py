@@ -5,16 +5,15 @@ camera, J the Jacobian of the projection at the mean and g_i = W^T J_i its rows 
 entries g_i . S g_j. One thread handles one Gaussian in one camera.
 """
 
-import functools
-
 import warp as wp
 
+from ..once import once
 from .constants import ALPHA_MIN, EXTENT_SLACK, TILE
 from .ewa import geometry
 from .harmonics import harmonics
 
 
-@functools.cache
+@once
 def projection(real, degree: int, ortho: bool, antialiased: bool, covars_given: bool):
     """The kernel for scalar type ``real``; ``degree`` is that of the spherical harmonics, -1 where colours are not made
     here."""

@@ -3,15 +3,14 @@
 Names are those of :mod:`.projection`; ``v_x`` is the gradient with respect to x.
 """
 
-import functools
-
 import warp as wp
 
+from ..once import once
 from .ewa import geometry
 from .harmonics import harmonics
 
 
-@functools.cache
+@once
 def projection_adjoint(real, degree: int, ortho: bool, antialiased: bool, covars_given: bool):
     """The kernel for scalar type ``real``; ``degree`` is that of the spherical harmonics, -1 where colours are not made
     here."""

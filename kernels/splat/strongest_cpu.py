@@ -1,10 +1,9 @@
 """The Gaussians that weigh most in each pixel, on the CPU."""
 
-import functools
-
 import warp as wp
 
 from ..native import kernel
+from ..once import once
 from .native import snippet
 
 _STRONGEST = r"""
@@ -35,7 +34,7 @@ while (true) {
 """
 
 
-@functools.cache
+@once
 def strongest_kernel(real):
     """Kernel that keeps the k strongest Gaussians of each pixel."""
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)

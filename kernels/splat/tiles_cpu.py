@@ -7,11 +7,10 @@ w (f . g), plus what the final transmittance T_f contributes, dL/dalpha = T (f .
 the same sums in the same order whatever the number of threads.
 """
 
-import functools
-
 import warp as wp
 
 from ..native import kernel
+from ..once import once
 from .native import snippet
 
 MAX_CHANNELS = 16
@@ -164,7 +163,7 @@ for (int c = 0; c < views; c++) {
 """
 
 
-@functools.cache
+@once
 def compositing(real, channels: int):
     """Kernel that composites ``channels`` (at most MAX_CHANNELS) channels."""
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
@@ -189,7 +188,7 @@ def compositing(real, channels: int):
     )
 
 
-@functools.cache
+@once
 def compositing_adjoint(real, channels: int, absolute: bool):
     """Kernels ``(adjoint, reduction)``: a row of gradients per intersection, and their sums per splat.
 
@@ -222,7 +221,7 @@ def compositing_adjoint(real, channels: int, absolute: bool):
     return adjoint, reduction
 
 
-@functools.cache
+@once
 def color_reduction(real):
     """Kernel that sums columns of the rows of intersections per row of colours."""
     reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)

@@ -5,10 +5,9 @@ threads of a tile go through its list in step; gradients are summed over the 32 
 adds the sum to memory.
 """
 
-import functools
-
 import warp as wp
 
+from ..once import once
 from .constants import ALPHA_MAX, ALPHA_MIN, CELL, TILE, TRANSMITTANCE_MIN
 
 PIXELS = TILE * TILE  # threads per tile
@@ -38,7 +37,7 @@ return 1;
 """
 
 
-@functools.cache
+@once
 def cooperation(real):
     """Functions for the threads of a CUDA warp: ``(total, anybody, leads)``."""
 
@@ -54,7 +53,7 @@ def cooperation(real):
     return total, anybody, leads
 
 
-@functools.cache
+@once
 def emission(real):
     """Kernel that writes the tiles of each drawn Gaussian, in the order given."""
 
@@ -84,7 +83,7 @@ def emission(real):
     return emit
 
 
-@functools.cache
+@once
 def compositing(real, registers: int):
     """Kernels ``(composite, adjoint, lift, strongest, cells)`` whose threads hold ``registers`` channels."""
     vec2, vec3, pixel = wp.types.vector(2, real), wp.types.vector(3, real), wp.types.vector(registers, real)

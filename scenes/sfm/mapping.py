@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...kernels.threads import cores, setting
 from ..motion.follow import Tracks2D
 
 FEATURES = 3000  # per image: more only costs time
@@ -96,7 +97,7 @@ def map_frames(
             if tracks is None:  # tracks are of what is still already
                 still = np.where(mask, 0, 255).astype(np.uint8)
                 cv2.imwrite(str(folder / "masks" / f"{index:05d}.png.png"), still)
-        job = {"enough": enough, "seconds": minutes * 60, "threads": _threads(), "seed": seed}
+        job = {"enough": enough, "seconds": minutes * 60, "threads": setting() or cores(), "seed": seed}
         job["tracked"] = tracks is not None
         (folder / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "semaflow.scenes.sfm.mapping", name]
@@ -118,10 +119,6 @@ def map_frames(
             fields = {key: result[key] for key in result.files}
     fields["error"], fields["attempt"] = float(fields["error"]), int(fields["attempt"])
     return Model(**fields)
-
-
-def _threads() -> int:
-    return int(os.environ.get("SEMAFLOW_THREADS") or os.cpu_count() or 1)
 
 
 def _reconstruct(folder: Path) -> None:

@@ -57,8 +57,10 @@ def test_a_child_process_works_or_says_why_not(method, answer):
 
 def test_it_starts_when_asked_for_and_prints_nothing():
     code = (
-        "import sys; from semaflow.kernels import bridge; assert 'taichi' not in sys.modules; "
-        "from semaflow.kernels.bridge import ti; assert ti.cfg.cpu_max_num_threads == bridge.threads()"
+        "import sys, torch; from semaflow.kernels import bridge, notice; assert 'taichi' not in sys.modules; "
+        "notice.PATIENCE = 60; "
+        "from tests.reference.taichi_kernels import add; bridge.call(add, torch.zeros(3), 1.0); "
+        "assert bridge.ti.cfg.cpu_max_num_threads == bridge.threads()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == done.stderr == ""
