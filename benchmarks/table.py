@@ -49,14 +49,16 @@ def machine() -> dict:
     }
 
 
-def milliseconds(*contenders: tuple[Callable[[], object], ...], seconds: float = 5.0) -> list[list[float]]:
+def milliseconds(
+    *contenders: tuple[Callable[[], object], ...], seconds: float = 5.0, device: str = "cpu"
+) -> list[list[float]]:
     """Best time of each step of each contender, in a warm process.
 
     The contenders take turns until each has had ``seconds`` (and three turns at least). In its
     turn a contender goes through its steps several times on end, as it would in use. Turns are a
     moment apart, since OpenMP's threads go on spinning for a while after their work is done and
     would take a core from the next. The best, not the mean: whatever else the machine does only
-    ever adds.
+    ever adds. A step ends when ``device`` is done with it.
     """
     best = [[float("inf")] * len(steps) for steps in contenders]
     spent = [0.0] * len(contenders)
@@ -71,6 +73,8 @@ def milliseconds(*contenders: tuple[Callable[[], object], ...], seconds: float =
                 for i, step in enumerate(steps):
                     start = time.perf_counter()
                     step()
+                    if device != "cpu":
+                        torch.cuda.synchronize()
                     best[who][i] = min(best[who][i], 1e3 * (time.perf_counter() - start))
                 if time.perf_counter() - began > 0.05 * seconds:
                     break
