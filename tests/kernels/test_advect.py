@@ -2,9 +2,6 @@
 torchdiffeq; and points carried with Gaussians."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -214,32 +211,6 @@ def test_gradients_that_grow_or_shrink_out_of_sight(growth):
     truth = torch.autograd.grad(oracle.trajectories(points, times, grid, **WIDE)[:, -1].sum(), inputs)
     for a, b in zip(ours, truth, strict=True):
         assert_gradients_close(a, b, 1e-6)
-
-
-PROGRAM = """
-import hashlib, sys, torch
-sys.path.insert(0, sys.argv[1])
-from semaflow.kernels.advect import trajectories
-g = torch.Generator().manual_seed(0)
-points, grid = torch.rand(3000, 3, generator=g), torch.randn(4, 4, 4, 4, 3, generator=g)
-times = torch.linspace(0, 1, 9)
-inputs = [x.requires_grad_(True) for x in (points, times, grid)]
-path = trajectories(*inputs, box=[[0, 0, 0], [1, 1, 1]])
-for x in (path, *torch.autograd.grad(path.square().sum(), inputs)):
-    print(hashlib.sha256(x.detach().numpy().tobytes()).hexdigest())
-"""
-
-
-def test_same_bits_with_any_number_of_threads(pytestconfig):
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(pytestconfig.rootpath)],
-            stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "SEMAFLOW_THREADS": str(threads)},
-        ).stdout.split()
-        for threads in (1, 3)
-    ]  # fmt: skip
-    assert len(outputs[0]) == 4
-    assert outputs[0] == outputs[1]
 
 
 # What others compute.

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from semaflow.kernels import bridge
 from semaflow.kernels.raycast import TriangleMesh
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -115,20 +114,6 @@ def test_misses(triangle, origin, direction, far):
 
 def test_no_rays(triangle):
     assert len(triangle.cast(torch.zeros(0, 3), torch.zeros(0, 3)).face) == 0
-
-
-def test_threads_change_nothing(monkeypatch):
-    generator = torch.Generator().manual_seed(7)
-    vertices = torch.randn(60, 3, generator=generator)
-    mesh = TriangleMesh(vertices, torch.randint(0, 60, (40, 3), generator=generator))
-    origins, directions = random_rays(10_001, generator)
-    monkeypatch.setattr(bridge, "threads", lambda: 1)
-    alone = mesh.cast(origins, directions)
-    monkeypatch.setattr(bridge, "threads", lambda: 3)
-    together = mesh.cast(origins, directions)
-    assert torch.equal(alone.face, together.face)
-    assert torch.equal(alone.distance, together.distance)
-    assert torch.equal(alone.barycentric, together.barycentric)
 
 
 @pytest.mark.parametrize(
