@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from semaflow.kernels import advect
+from semaflow.kernels import advect, bridge
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -115,8 +115,9 @@ def contest(flow: Flow, title: str, method: str = "rk4", device: str = "cpu", se
     flow = flow.to(device)
     table = Table(title, ["who", "forward ms", "backward ms", "both ms", "x slower", "paths", "gradients"])
     count, steps, (slices, size) = len(flow.points), len(flow.times) - 1, flow.grid.shape[:2]
+    used = f"{bridge.threads()} threads on {cores()} cores, {device}"
     table.notes += [
-        f"{count} particles, {steps} steps of {method}, grid {size}^3 x {slices}, {cores()} cores, {device}",
+        f"{count} particles, {steps} steps of {method}, grid {size}^3 x {slices}, {used}",
         "blended: the grids around a time are blended before particles are looked up, not afterwards",
         "paths, gradients: largest difference to semaflow's, of points in the box's size, of gradients of the grid "
         "relative to the largest",
@@ -150,5 +151,5 @@ def tables(device: str = "cpu", count: int = 100_000, steps: int = 48, size: int
 
 
 def run() -> list[Table]:
-    torch.set_num_threads(cores())
+    torch.set_num_threads(bridge.threads())
     return tables()

@@ -204,7 +204,7 @@ def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu",
         table.add(samples=samples, D=channels, **figures)
         table.notes.append(f"{samples} samples, D={channels}: {size / 2**20:.0f} MiB counted")
     table.notes += [
-        f"{PER_RAY} samples to a ray, {cores()} cores, {device}",
+        f"{PER_RAY} samples to a ray, {bridge.threads()} threads on {cores()} cores, {device}",
         "exponent: growth of the time with the bytes since the row above",
         "copy: of the counted bytes, half read and half written, into memory that is there or that is new",
         "difference: largest of outputs and gradients to torch's, each relative to its largest value, in float32",
@@ -245,5 +245,5 @@ def tables(device: str = "cpu", samples: int = SAMPLES, seconds: float = 1.0) ->
 
 
 def run() -> list[Table]:
-    torch.set_num_threads(cores())
+    torch.set_num_threads(bridge.threads())
     return [*tables(), calls()]

@@ -131,7 +131,7 @@ def groupings(dice: Dice) -> None:
     """Indices and ranges that make no sense are refused in one line, before any kernel reads by them."""
     samples = rays_of(dice)
     alphas, rays = samples.alphas.float(), len(samples.counts)
-    value = dice.of((-1, -(2**62), rays, 2**31, 2**62, len(alphas) + 1))
+    value = dice.of((-1, -5, -(2**31), -(2**62), rays, 2**31, 2**62, len(alphas) + 1))
     how = dice.pick(2)
     table = (samples.ray_indices, samples.packed_info)[how].clone()
     table.view(-1)[dice.pick(table.numel())] = value
