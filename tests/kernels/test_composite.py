@@ -223,6 +223,18 @@ def test_order_of_samples_does_not_matter_to_sums(channels):
     torch.testing.assert_close(total, 1 + expected.detach())
 
 
+def test_linear_in_values():
+    samples = random_samples(9)
+    weights = samples.alphas.float()
+    values = [randn(len(weights), 7, seed=k).float() for k in range(2)]
+
+    def sums(shown):
+        return composite.accumulate_along_rays(weights, shown, samples.ray_indices, len(samples.counts))
+
+    mixed = sums(2.0 * values[0] - 0.5 * values[1])
+    torch.testing.assert_close(mixed, 2.0 * sums(values[0]) - 0.5 * sums(values[1]), rtol=1e-5, atol=1e-5)
+
+
 def test_visibility():
     alphas = torch.tensor([0.4, 0.8, 0.1, 0.8, 0.1, 0.0, 0.9])
     groups = {"ray_indices": torch.tensor([0, 0, 0, 1, 1, 2, 2]), "n_rays": 3}
