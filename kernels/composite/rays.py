@@ -40,7 +40,7 @@ for (long long i = begin; i < end; i++) {
 
 
 @cache
-def _find_rays():
+def find_rays():
     """Kernel that writes ``starts`` [R + 1], the first sample of each ray and the number of samples, and 1 to ``wrong``
     [1] if the indices descend, or do not lie in 0..R-1."""
     longs = wp.array(dtype=wp.int64)
@@ -54,7 +54,7 @@ def _ascending(ray_indices: Tensor, n_rays: int) -> Tensor | None:
     wrong = torch.zeros(1, dtype=torch.int32, device=ray_indices.device)
     run = 1 if ray_indices.is_cuda else _RUN
     arguments = [bridge.flat(ray_indices), run, bridge.flat(starts), bridge.flat(wrong)]
-    bridge.launch(_find_rays(), len(ray_indices) // run + 1, arguments, ray_indices, grain=64)
+    bridge.launch(find_rays(), len(ray_indices) // run + 1, arguments, ray_indices, grain=64)
     return None if wrong.item() else torch.stack([starts[:-1], starts.diff()], 1)
 
 

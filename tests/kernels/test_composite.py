@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+import warp as wp
 from semaflow.kernels import composite
 from semaflow.kernels.composite.accumulate_cpu import accumulate_cpu, accumulate_cpu_adjoint
 from semaflow.kernels.composite.accumulate_cuda import accumulate_cuda, accumulate_cuda_adjoint
-from semaflow.kernels.composite.rays import Rays
+from semaflow.kernels.composite.rays import Rays, find_rays
 
 from tests.reference import composite as oracle
 from tests.reference.composite import random_samples
@@ -296,6 +297,15 @@ def test_weight_zero_hides_any_value(channels):
     values[1] = math.nan
     sums = composite.accumulate_along_rays(weights, values)
     assert torch.equal(sums, torch.full((channels,), 0.75))
+
+
+def test_the_source_that_finds_rays_compiles_for_cuda(tmp_path):
+    """No device is needed for that."""
+    if not wp.get_cuda_supported_archs():
+        pytest.skip("this build of Warp has no CUDA compiler")
+    made = find_rays()
+    written = wp.compile_aot_module(made.module, arch=80, module_dir=tmp_path, use_ptx=True)
+    assert made.key in written[0].read_text()
 
 
 def test_sixteen_million_samples():
