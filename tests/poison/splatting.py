@@ -152,10 +152,15 @@ def uplift(dice: Dice) -> None:
             at = dice.pick(2), dice.pick(bad.height), dice.pick(bad.width)
             dice.poison(dirty[at])
             spoilt_pixels[at] = True
-    weights = torch.eye(len(rest.means))
-    seen = replace(rest, colors=weights).render(splat.rasterization, backgrounds=None)[0]
     away = ~(pixels | spoilt_pixels)
-    clean = (seen * ~away[..., None]).amax((0, 1, 2)) == 0  # Gaussians that only weigh where all is well
+
+    def only_there(case: Gaussians) -> Tensor:
+        """Gaussians [N] that only weigh where all is well."""
+        weights = torch.eye(len(case.means))
+        seen = splat.rasterization(*case.geometry, weights, *case.views)[0]
+        return (seen * ~away[..., None]).amax((0, 1, 2)) == 0
+
+    clean = only_there(rest) & only_there(bad)[healthy]
     sums, found = splat.uplift(*bad.geometry, dirty, bad.viewmats, bad.Ks, normalize=False)
     expected, expected_weights = splat.uplift(*rest.geometry, maps, rest.viewmats, rest.Ks, normalize=False)
     close("sums", sums[healthy][clean], expected[clean])
