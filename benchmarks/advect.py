@@ -1,4 +1,4 @@
-"""Advection through a velocity grid against torchdiffeq with torch's grid_sample, on the CPU.
+"""Advection through a velocity grid against torchdiffeq with torch's grid_sample.
 
 Forward, and backward to start points and velocities. Times are the best of several rounds in a warm process on all
 cores; the contenders take turns.
@@ -6,10 +6,10 @@ cores; the contenders take turns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from semaflow.kernels import advect
+from semaflow.kernels import advect, bridge
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -26,6 +26,9 @@ class Flow:
     times: Tensor  # [T]
     grid: Tensor  # [T', X, Y, Z, 3]
     v_paths: Tensor  # [N, T, 3], gradients of the result
+
+    def to(self, device: str) -> Flow:
+        return Flow(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def random_flow(count: int, steps: int, size: int, slices: int, seed: int = 0) -> Flow:
@@ -107,12 +110,14 @@ class TorchdiffeqBlended(Torchdiffeq):
         return self.looked_up(torch.lerp(volumes[k], volumes[k + 1], part), x)
 
 
-def contest(flow: Flow, title: str, method: str = "rk4", seconds: float = 5.0) -> Table:
+def contest(flow: Flow, title: str, method: str = "rk4", device: str = "cpu", seconds: float = 5.0) -> Table:
     """All contenders on one flow; each is timed for about ``seconds``."""
+    flow = flow.to(device)
     table = Table(title, ["who", "forward ms", "backward ms", "both ms", "x slower", "paths", "gradients"])
     count, steps, (slices, size) = len(flow.points), len(flow.times) - 1, flow.grid.shape[:2]
+    used = f"{bridge.threads()} threads on {cores()} cores, {device}"
     table.notes += [
-        f"{count} particles, {steps} steps of {method}, grid {size}^3 x {slices}, {cores()} cores",
+        f"{count} particles, {steps} steps of {method}, grid {size}^3 x {slices}, {used}",
         "blended: the grids around a time are blended before particles are looked up, not afterwards",
         "paths, gradients: largest difference to semaflow's, of points in the box's size, of gradients of the grid "
         "relative to the largest",
@@ -125,7 +130,7 @@ def contest(flow: Flow, title: str, method: str = "rk4", seconds: float = 5.0) -
         }  # fmt: skip
     except ImportError as reason:
         table.notes.append(f"no torchdiffeq: {reason}")
-    times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds)
+    times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
     total = sum(times[0])
     for (who, contender), (forward, backward) in zip(contenders.items(), times, strict=True):
         figures = {"forward ms": forward, "backward ms": backward, "both ms": forward + backward}
@@ -138,6 +143,13 @@ def contest(flow: Flow, title: str, method: str = "rk4", seconds: float = 5.0) -
     return table
 
 
+def tables(device: str = "cpu", count: int = 100_000, steps: int = 48, size: int = 64, slices: int = 24,
+           seconds: float = 5.0) -> list[Table]:
+    """One flow, large enough for caches to matter."""
+    flow = random_flow(count, steps, size, slices)
+    return [contest(flow, "advection, forward and backward to points and velocities", "rk4", device, seconds)]
+
+
 def run() -> list[Table]:
-    torch.set_num_threads(cores())
-    return [contest(random_flow(100_000, 48, 64, 24), "advection, forward and backward to points and velocities")]
+    torch.set_num_threads(bridge.threads())
+    return tables()

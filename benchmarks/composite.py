@@ -1,4 +1,4 @@
-"""Compositing along rays against plain torch and against copying memory.
+"""Compositing along rays against plain torch, nerfacc where it runs, and against copying memory.
 
 Packed samples with their ray indices, 64 to a ray, forward and backward. Torch composites as one writes it without
 kernels: ``cumprod`` over rays laid side by side, and ``index_add_``. What bounds the kernels is memory, so a copy of as
@@ -7,7 +7,9 @@ many bytes takes turns with them: into memory that is there, and into new memory
 
 from __future__ import annotations
 
+import importlib
 import math
+from functools import cache, partial
 
 import torch
 from semaflow.kernels import bridge, composite
@@ -19,7 +21,6 @@ PER_RAY = 64
 SAMPLES = 2**20
 CHANNELS = (1, 3, 32, 128)
 TORCH_NUMBERS = 2**25  # values; with more it takes seconds
-SIZES = (2**16, 2**18, 2**20, 2**22)  # at 3 channels
 LOGITS = 30  # beside 3 colours, as Semantic Flow renders
 
 
@@ -71,6 +72,25 @@ def random(*shape: int, seed: int, device: str) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
+@cache
+def peers(device: str) -> dict:
+    """nerfacc, if it is installed and works on ``device``; it has no kernels for the CPU."""
+    if device == "cpu":
+        return {}
+    try:
+        nerfacc = importlib.import_module("nerfacc")
+        nerfacc.render_weight_from_alpha(torch.zeros(2, 3, device=device))
+    except Exception as reason:  # its kernels are compiled at the first call, with a compiler that may not be there
+        print(f"no nerfacc: {reason}")
+        return {}
+    return {"nerfacc": nerfacc}
+
+
+def contenders_of(ours, plain, device: str) -> dict:
+    """Renderers by name; ``ours`` takes another library with the same functions."""
+    return {"semaflow": ours, "torch": plain, **{k: partial(ours, library=v) for k, v in peers(device).items()}}
+
+
 def indices_of(samples: int, device: str) -> Tensor:
     return torch.arange(samples // PER_RAY, device=device).repeat_interleave(PER_RAY)
 
@@ -92,7 +112,7 @@ def weights_and_sums(samples: int, channels: int, device: str):
     # Forward: reads opacity, values and ray index, writes weight and transmittance. Backward: reads these and the
     # values, writes gradients of opacity and values. Four bytes each, the index eight; what is per ray is not counted.
     size = samples * (4 * (channels + 1 + 2 + channels + 3 + channels + 1) + 8)
-    return {"semaflow": ours, "torch": plain}, leaves, incoming, size
+    return contenders_of(ours, plain, device), leaves, incoming, size
 
 
 def radiance_field(samples: int, channels: int, device: str):
@@ -115,7 +135,7 @@ def radiance_field(samples: int, channels: int, device: str):
 
     # Beside the above: both ends twice, opacity out and in again.
     size = samples * (4 * (channels + 3 + 3 + channels + 6 + channels + 1) + 8)
-    return {"semaflow": ours, "torch": plain}, leaves, incoming, size
+    return contenders_of(ours, plain, device), leaves, incoming, size
 
 
 def static_dynamic(samples: int, channels: int, device: str):
@@ -154,8 +174,8 @@ def static_dynamic(samples: int, channels: int, device: str):
 def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu", seconds: float = 1.0) -> Table:
     """``case`` at each (samples, channels) of ``sizes``; every contender is timed for about ``seconds``."""
     columns = [
-        "samples", "D", "forward ms", "backward ms", "both ms", "torch ms", "x faster", "copy ms", "x copy",
-        "new copy ms", "x new copy", "exponent", "difference",
+        "samples", "D", "forward ms", "backward ms", "both ms", "torch ms", "x faster", "nerfacc ms", "x nerfacc",
+        "copy ms", "x copy", "new copy ms", "x new copy", "exponent", "difference",
     ]  # fmt: skip
     table = Table(title, columns)
     last = None
@@ -166,14 +186,17 @@ def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu",
         contenders = {name: Contender(render, leaves, incoming) for name, render in renderers.items()}
         copy = Copy(size, device)
         steps = [(c.forward, c.backward) for c in contenders.values()]
-        ours, *peers, ready, new = milliseconds(*steps, (copy.ready,), (copy.new,), seconds=seconds)
-        both = sum(ours)
+        *times, ready, new = milliseconds(*steps, (copy.ready,), (copy.new,), seconds=seconds, device=device)
+        frames = {name: sum(time) for name, time in zip(contenders, times, strict=True)}
+        ours, both = times[0], frames["semaflow"]
         figures = {
             "forward ms": ours[0], "backward ms": ours[1], "both ms": both, "copy ms": ready[0],
             "x copy": both / ready[0], "new copy ms": new[0], "x new copy": both / new[0],
         }  # fmt: skip
-        for peer in peers:
-            figures |= {"torch ms": sum(peer), "x faster": sum(peer) / both}
+        for peer, ratio in (("torch", "x faster"), ("nerfacc", "x nerfacc")):
+            if peer in frames:
+                figures |= {f"{peer} ms": frames[peer], ratio: frames[peer] / both}
+        if "torch" in frames:
             figures["difference"] = contenders["semaflow"].difference(contenders["torch"])
         if last is not None:
             figures["exponent"] = math.log(both / last[1]) / math.log(size / last[0])
@@ -181,7 +204,8 @@ def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu",
         table.add(samples=samples, D=channels, **figures)
         table.notes.append(f"{samples} samples, D={channels}: {size / 2**20:.0f} MiB counted")
     table.notes += [
-        f"{PER_RAY} samples to a ray, {cores()} cores; exponent: growth of the time with the bytes since the row above",
+        f"{PER_RAY} samples to a ray, {bridge.threads()} threads on {cores()} cores, {device}",
+        "exponent: growth of the time with the bytes since the row above",
         "copy: of the counted bytes, half read and half written, into memory that is there or that is new",
         "difference: largest of outputs and gradients to torch's, each relative to its largest value, in float32",
     ]
@@ -209,12 +233,17 @@ def calls() -> Table:
     return table
 
 
+def tables(device: str = "cpu", samples: int = SAMPLES, seconds: float = 1.0) -> list[Table]:
+    """Few to many channels, few to many samples, and what renders fields."""
+    cases = {
+        "weights from opacity and sums of D channels": (weights_and_sums, [(samples, D) for D in CHANNELS]),
+        "the same, 3 channels": (weights_and_sums, [(max(samples * 4**k // 16, PER_RAY), 3) for k in range(4)]),
+        "rendering of a radiance field": (radiance_field, [(samples, D) for D in (3, 32)]),
+        "a dynamic and a static field": (static_dynamic, [(samples // 4, D) for D in (3, 3 + LOGITS)]),
+    }
+    return [contest(title, case, sizes, device, seconds) for title, (case, sizes) in cases.items()]
+
+
 def run() -> list[Table]:
-    torch.set_num_threads(cores())
-    return [
-        contest("weights from opacity and sums of D channels", weights_and_sums, [(SAMPLES, D) for D in CHANNELS]),
-        contest("the same, 3 channels", weights_and_sums, [(n, 3) for n in SIZES]),
-        contest("rendering of a radiance field", radiance_field, [(SAMPLES, D) for D in (3, 32)]),
-        contest("a dynamic and a static field", static_dynamic, [(SAMPLES // 4, D) for D in (3, 3 + LOGITS)]),
-        calls(),
-    ]
+    torch.set_num_threads(bridge.threads())
+    return [*tables(), calls()]

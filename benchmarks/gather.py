@@ -1,4 +1,4 @@
-"""Features of maps where points project, against torch's projection and ``grid_sample``, on the CPU.
+"""Features of maps where points project, against torch's projection and ``grid_sample``.
 
 Forward and backward, gradients in maps, points, viewmats and Ks. Points are spread at random over the views, which is
 the worst for caches. Times are the best of several rounds in a warm process on all cores; the contenders take turns.
@@ -57,9 +57,9 @@ def random_scene(views: int, levels: tuple[tuple[int, int], ...], lookups: int =
 class Contender:
     """One call and its backward; ``memory_format`` is how the maps lie."""
 
-    def __init__(self, scene: Scene, memory_format: torch.memory_format):
-        inputs = [x.to(memory_format=memory_format, copy=True) for x in scene.levels]
-        inputs += [x.clone() for x in (scene.points, scene.viewmats, scene.Ks)]
+    def __init__(self, scene: Scene, memory_format: torch.memory_format, device: str):
+        inputs = [x.to(device, memory_format=memory_format, copy=True) for x in scene.levels]
+        inputs += [x.to(device, copy=True) for x in (scene.points, scene.viewmats, scene.Ks)]
         self.leaves = [x.requires_grad_(True) for x in inputs]
         self.gradient = None
 
@@ -111,11 +111,11 @@ CONTENDERS = {
 }
 
 
-def copy_speed() -> float:
+def copy_speed(device: str) -> float:
     """Bytes read and written per millisecond when a large tensor is copied."""
-    source = torch.randn(1 << 24)
+    source = torch.randn(1 << 24, device=device)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / milliseconds((lambda: target.copy_(source),), seconds=1)[0][0]
+    return 2 * source.nbytes / milliseconds((lambda: target.copy_(source),), seconds=1, device=device)[0][0]
 
 
 def least_bytes(scene: Scene) -> int:
@@ -125,13 +125,13 @@ def least_bytes(scene: Scene) -> int:
     return sum(3 * x.nbytes for x in scene.levels) + 2 * 4 * lookups * sum(x.shape[1] for x in scene.levels)
 
 
-def contest(title: str, scenes: dict[str, Scene], seconds: float = 1.5) -> Table:
+def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: float = 1.5) -> Table:
     """All contenders on every scene."""
     columns = ["scene", "who", "forward ms", "backward ms", "both ms", "x torch", "of copy", "exponent", "difference"]
     table = Table(title, columns)
-    speed = copy_speed()
+    speed = copy_speed(device)
     table.notes += [
-        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores",
+        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores, {device}",
         "x torch: time of the faster of torch's by this one's",
         f"of copy: share of the speed of a copy ({speed / 1e6:.1f} GB/s, read and written), for the bytes that any",
         "method has to move: maps twice and their gradient, features and their gradient",
@@ -141,8 +141,8 @@ def contest(title: str, scenes: dict[str, Scene], seconds: float = 1.5) -> Table
     ]
     last = {}
     for name, scene in scenes.items():
-        contenders = {who: kind(scene, layout) for who, (kind, layout) in CONTENDERS.items()}
-        times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds)
+        contenders = {who: kind(scene, layout, device) for who, (kind, layout) in CONTENDERS.items()}
+        times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
         both = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
         best = min(time for who, time in both.items() if who.startswith("torch"))
         truth = contenders["torch, channels first"]
@@ -161,17 +161,26 @@ def contest(title: str, scenes: dict[str, Scene], seconds: float = 1.5) -> Table
     return table
 
 
-def run() -> list[Table]:
-    torch.set_num_threads(bridge.threads())
+def tables(device: str = "cpu", lookups: int = LOOKUPS, seconds: float = 1.5) -> list[Table]:
+    """One map of few to many channels, seen by one view and by many; and a pyramid."""
     single = {f"{views} views, {channels}": (views, channels) for views in VIEWS for channels in CHANNELS}
     pyramid = {f"{dtype}".removeprefix("torch."): dtype for dtype in (torch.float32, torch.float16)}
     return [
         contest(
-            f"gather, {LOOKUPS} points times views, one map of {WIDTH // STRIDE}x{-(-HEIGHT // STRIDE)}",
-            {name: random_scene(views, ((STRIDE, channels),)) for name, (views, channels) in single.items()},
+            f"gather, {lookups} points times views, one map of {WIDTH // STRIDE}x{-(-HEIGHT // STRIDE)}",
+            {name: random_scene(views, ((STRIDE, channels),), lookups) for name, (views, channels) in single.items()},
+            device,
+            seconds,
         ),
         contest(
-            f"gather, {LOOKUPS} points times views, 4 views, a pyramid of (stride, channels) {PYRAMID}",
-            {name: random_scene(4, PYRAMID, dtype=dtype) for name, dtype in pyramid.items()},
+            f"gather, {lookups} points times views, 4 views, a pyramid of (stride, channels) {PYRAMID}",
+            {name: random_scene(4, PYRAMID, lookups, dtype) for name, dtype in pyramid.items()},
+            device,
+            seconds,
         ),
     ]
+
+
+def run() -> list[Table]:
+    torch.set_num_threads(bridge.threads())
+    return tables()

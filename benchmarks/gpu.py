@@ -1,8 +1,9 @@
 """Everything that only a CUDA device can tell, in one command: ``python -m benchmarks.gpu`` (``make gpu``).
 
-The kernels' tests on the device, each against its oracle; the splatting kernels against gsplat, where that is
-installed, and against plain torch; the world ``balls`` learned with preset ``fast``. Prints tables and writes
-benchmarks/results/gpu.json. Exit code 0: all went well; 1: something failed; 2: there is no CUDA device.
+The kernels' tests on the device, each against its oracle; all kernels against their peers there, as far as these are
+installed: splatting against gsplat and plain torch, compositing along rays against nerfacc and torch, gathering against
+``grid_sample``, advection against torchdiffeq; the world ``balls`` learned with preset ``fast``. Prints tables and
+writes benchmarks/results/gpu.json. Exit code 0: all went well; 1: something failed; 2: there is no CUDA device.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from . import splat
+from . import advect, composite, gather, splat
 from .table import Table, machine, milliseconds, write
 
 ROOT = Path(__file__).parent.parent
@@ -30,14 +32,21 @@ def kernels_tested() -> bool:
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
-def contest(scene: splat.Scene, title: str, channels: tuple[int, ...], device: str, seconds: float = 5.0) -> Table:
+def contest(
+    scene: splat.Scene,
+    title: str,
+    channels: tuple[int, ...],
+    device: str,
+    seconds: float = 5.0,
+    torch_at: tuple[int, ...] = splat.TORCH_CHANNELS,
+) -> Table:
     """The splatting kernels and their peers on ``device``; images are compared with our CPU kernels'."""
     columns = ["D", "who", "forward ms", "backward ms", "frame ms", "exponent", "difference", "settled"]
     table = Table(title, columns)
     there = scene.to(device)
     pairs, close, meta = splat.pairs_of(there)
     table.notes += [
-        f"{len(scene.means)} Gaussians, {scene.width}x{scene.height}, {len(pairs) / 1e6:.2f}M contributing pairs",
+        f"{len(scene.means)} Gaussians, {scene.width}x{scene.height}, {len(pairs) / 1e6:.2f}M pairs, {device}",
         "torch composites only: its projection and its pairs come for free",
         "difference: largest difference to our CPU kernels' image, relative to its largest value;",
         f"settled: the same without {int(close.sum())} pixels where rounding decides a cut-off",
@@ -57,10 +66,10 @@ def contest(scene: splat.Scene, title: str, channels: tuple[int, ...], device: s
         contenders = {"semaflow": splat.Ours(painted, *gradients)}
         if gsplat is not None:
             contenders["gsplat"] = splat.Ours(painted, *gradients, gsplat)
-        if D in splat.TORCH_CHANNELS:
+        if D in torch_at:
             contenders["torch"] = splat.Torch(painted, *gradients, pairs, meta)
-        steps = (tuple(finished(step, device) for step in (c.forward, c.backward)) for c in contenders.values())
-        times = milliseconds(*steps, seconds=seconds)
+        steps = ((c.forward, c.backward) for c in contenders.values())
+        times = milliseconds(*steps, seconds=seconds, device=device)
         for (who, contender), (forward, backward) in zip(contenders.items(), times, strict=True):
             error = splat.difference(contender.image, expected)
             figures = {"difference": float(error.max()), "settled": float(error[~close].max())}
@@ -72,15 +81,34 @@ def contest(scene: splat.Scene, title: str, channels: tuple[int, ...], device: s
     return table
 
 
-def finished(step, device: str):
-    """``step``, and then waiting for the device to be done with it."""
+def steps(device: str = "cuda") -> dict[str, Callable[[], list[Table]]]:
+    """What is measured, by name."""
+    return {
+        "splatting": lambda: [
+            contest(splat.random_scene(50_000, 480, 270, 6.0), "50k at 480x270", splat.CHANNELS, device),
+            contest(splat.random_scene(1_000_000, 1920, 1080, 6.0), "1M at 1920x1080", (3, 64), device, torch_at=()),
+        ],
+        "compositing along rays": lambda: composite.tables(device),
+        "gathering": lambda: gather.tables(device),
+        "advection": lambda: advect.tables(device),
+        "training": lambda: [trained()],
+    }
 
-    def both():
-        step()
-        if device != "cpu":
-            torch.cuda.synchronize()
 
-    return both
+def all_of(steps: dict[str, Callable[[], list[Table]]]) -> tuple[list[Table], list[str]]:
+    """Tables of the steps, printed as they come, and the names of those that failed: one keeps nothing from the
+    others."""
+    tables, failed = [], []
+    for name, step in steps.items():
+        try:
+            found = step()
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        print("".join(f"\n{table}\n" for table in found), flush=True)
+        tables += found
+    return tables, failed
 
 
 def trained(world: str = "balls", preset: str = "fast", **options) -> Table:
@@ -123,20 +151,9 @@ def main() -> int:
     os.environ["SEMAFLOW_DEVICE"] = "cuda"
     taken_on = machine()
     tested = kernels_tested()
-    tables, failed = [], [] if tested else ["the kernels' tests"]
-    steps = {
-        "the splatting benchmark": lambda: contest(
-            splat.random_scene(50_000, 480, 270, 6.0), "splatting on CUDA, 480x270", splat.CHANNELS, "cuda"
-        ),
-        "training": trained,
-    }
-    for name, step in steps.items():  # one that fails keeps nothing from the others
-        try:
-            tables.append(step())
-            print(f"\n{tables[-1]}", flush=True)
-        except Exception:
-            traceback.print_exc()
-            failed.append(name)
+    tables, failed = all_of(steps())
+    if not tested:
+        failed.insert(0, "the kernels' tests")
     taken_on["failed"] = failed
     print(f"\nwritten to {write('gpu', taken_on, tables)}")
     print(f"gpu: failed: {', '.join(failed)}" if failed else "gpu: all went well")

@@ -50,7 +50,10 @@ def machine() -> dict:
 
 
 def milliseconds(
-    *contenders: tuple[Callable[[], object], ...], seconds: float = 5.0, clock: Callable[[], float] = time.perf_counter
+    *contenders: tuple[Callable[[], object], ...],
+    seconds: float = 5.0,
+    device: str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[list[float]]:
     """Best time of each step of each contender by ``clock``, in a warm process.
 
@@ -58,7 +61,7 @@ def milliseconds(
     turn a contender goes through its steps several times on end, as it would in use. Turns are a
     moment apart, since OpenMP's threads go on spinning for a while after their work is done and
     would take a core from the next. The best, not the mean: whatever else the machine does only
-    ever adds.
+    ever adds. A step ends when ``device`` is done with it.
     """
     best = [[float("inf")] * len(steps) for steps in contenders]
     spent = [0.0] * len(contenders)
@@ -73,6 +76,8 @@ def milliseconds(
                 for i, step in enumerate(steps):
                     start = clock()
                     step()
+                    if device != "cpu":
+                        torch.cuda.synchronize()
                     best[who][i] = min(best[who][i], 1e3 * (clock() - start))
                 if time.perf_counter() - began > 0.05 * seconds:
                     break

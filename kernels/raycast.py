@@ -65,7 +65,7 @@ class TriangleMesh:
             )
 
     def cast(self, origins: Tensor, directions: Tensor, far: float = NO_LIMIT) -> Hits:
-        """The nearest triangle along each ray, both sides counting.
+        """The nearest triangle along each ray, both sides counting. A ray that is no finite numbers hits nothing.
 
         Args:
             origins, directions: float [N, 3]; directions need not have unit length.
@@ -104,6 +104,11 @@ class TriangleMesh:
         launch(kernel, len(origins), [self._mesh.id, *rays, far, *outputs], like=origins)
 
 
+@wp.func
+def _is_finite(x: wp.vec3):
+    return wp.isfinite(x[0]) and wp.isfinite(x[1]) and wp.isfinite(x[2])
+
+
 @wp.kernel(module="raycast", enable_backward=False)
 def _nearest(
     mesh: wp.uint64,
@@ -116,8 +121,11 @@ def _nearest(
     first: int,
 ):
     ray = first + wp.tid()
-    query = wp.mesh_query_ray(mesh, origins[ray], directions[ray], far)
-    if query.result:
+    hit = False
+    if _is_finite(origins[ray]) and _is_finite(directions[ray]):
+        query = wp.mesh_query_ray(mesh, origins[ray], directions[ray], far)
+        hit = query.result
+    if hit:
         face[ray] = query.face
         distance[ray] = query.t
         barycentric[ray] = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
@@ -137,7 +145,7 @@ def _any(
     first: int,
 ):
     ray = first + wp.tid()
-    if wp.mesh_query_ray_anyhit(mesh, origins[ray], directions[ray], far):
-        blocked[ray] = wp.uint8(1)
-    else:
-        blocked[ray] = wp.uint8(0)
+    blocked[ray] = wp.uint8(0)
+    if _is_finite(origins[ray]) and _is_finite(directions[ray]):
+        if wp.mesh_query_ray_anyhit(mesh, origins[ray], directions[ray], far):
+            blocked[ray] = wp.uint8(1)

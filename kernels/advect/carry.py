@@ -2,9 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding, normalize
 
 from ..arguments import expect
 from ..neighbors import nearest
+
+LARGEST = 1e15  # numbers beyond this count as not finite: squares of distances would overflow float32
 
 
 def carry(points: Tensor, state_a, state_b, neighbors: int = 8) -> Tensor:
@@ -16,7 +19,7 @@ def carry(points: Tensor, state_a, state_b, neighbors: int = 8) -> Tensor:
     reweighted least squares). Exact where the Gaussians around a point move rigidly.
 
     Differentiable, by torch, in points and in means and quaternions of both states, where which Gaussians are nearest
-    stays the same.
+    stays the same; the same bits every time, on any number of threads.
 
     Args:
         points: [P, 3].
@@ -25,8 +28,8 @@ def carry(points: Tensor, state_a, state_b, neighbors: int = 8) -> Tensor:
         neighbors: how many Gaussians move a point.
 
     Returns:
-        [P, 3]. Gaussians that are no finite numbers in both states move nothing; points stay where no Gaussian is
-        left, or where they are no finite numbers themselves.
+        [P, 3]. Gaussians that are no finite numbers in both states (or beyond 1e15) move nothing; points stay where no
+        Gaussian is left, or where they are no finite numbers themselves.
 
     Errors:
         ValueError for shapes that do not fit.
@@ -39,18 +42,22 @@ def carry(points: Tensor, state_a, state_b, neighbors: int = 8) -> Tensor:
         expect(f"{name}.quats", quats, (count, 4))
     if neighbors < 1:
         raise ValueError(f"neighbors: must be positive, got {neighbors}")
-    usable = torch.cat([*a, *b], 1).isfinite().all(1).nonzero()[:, 0]
+    usable = (torch.cat([*a, *b], 1).abs() <= LARGEST).all(1).nonzero()[:, 0]
     if len(usable) == 0 or len(points) == 0:
         return points.clone()
-    ids = nearest(a[0][usable], min(neighbors, len(usable)), queries=points)[1]
-    alone = ids[:, :1] < 0
-    ids = usable[ids.clamp_min(0)]
-    offsets = points[:, None] - a[0][ids]
-    turns = _rotations(b[1]) @ _rotations(a[1]).transpose(1, 2)
-    moved = (turns[ids] @ offsets[..., None])[..., 0] + b[0][ids]
+    (means_a, quats_a), (means_b, quats_b) = ((means[usable], quats[usable]) for means, quats in (a, b))
+    ids = nearest(means_a, min(neighbors, len(usable)), queries=points)[1]
+    carried = (ids[:, 0] >= 0).nonzero()[:, 0]
+    ids = ids[carried]
+    ids = torch.where(ids < 0, ids[:, :1], ids)  # where there are too few, the nearest counts again
+    offsets = points[carried, None] - embedding(ids, means_a)
+    turns = _rotations(quats_b) @ _rotations(quats_a).transpose(1, 2)
+    # The gradient of an embedding is the same sum on any number of threads, that of indexing is not.
+    turns = embedding(ids, turns.flatten(1)).unflatten(2, (3, 3))
+    moved = (turns @ offsets[..., None])[..., 0] + embedding(ids, means_b)
     with torch.no_grad():
-        weights = _weights(offsets, moved - points[:, None])
-    return torch.where(alone, points, (weights[..., None] * moved).sum(1))
+        weights = _weights(offsets, moved - points[carried, None])
+    return points.index_copy(0, carried, (weights[..., None] * moved).sum(1))
 
 
 def _weights(offsets: Tensor, steps: Tensor) -> Tensor:
@@ -68,7 +75,7 @@ def _weights(offsets: Tensor, steps: Tensor) -> Tensor:
 
 def _rotations(quats: Tensor) -> Tensor:
     """Rotation matrices [N, 3, 3] of quaternions [N, 4]."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(1)
+    w, x, y, z = normalize(quats, dim=1).unbind(1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
         2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),

@@ -77,9 +77,11 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
                 outer = ti.static(1 if rules[c] == "zero" else 0)
                 at += outer
                 last = ti.cast(size - 1 + 2 * outer, real)
-                slope[c] = ti.select(at < 0 or at > last, real(0.0), slope[c])
+                # Beyond the ends there are cells whose nodes are one and the same, so that no other is looked at.
+                beyond = ti.select(at < 0, -1, ti.select(at > last, 1, 0))
+                slope[c] = ti.select(beyond == 0, slope[c], real(0.0))
                 at = ti.min(ti.max(at, real(0.0)), last)
-                base[c] = ti.max(ti.min(ti.cast(at, ti.i32), size - 2 + 2 * outer), 0) - outer
+                base[c] = ti.max(ti.min(ti.cast(at, ti.i32), size - 2 + 2 * outer), 0) - outer + beyond
                 at -= outer
             fraction[c] = at - base[c]
         return base, fraction, slope
@@ -93,9 +95,10 @@ def sampler(dtype: torch.dtype, boundary: str) -> SimpleNamespace:
             if ti.static(rules[c] == "periodic"):
                 above[c] = ti.select(base[c] + 1 < size, below[c] + stride, 0)
             elif ti.static(rules[c] == "zero"):
-                below[c] = ti.select(base[c] >= 0, below[c], NOWHERE)
-                above[c] = ti.select(base[c] + 1 < size, (base[c] + 1) * stride, NOWHERE)
+                below[c] = ti.select(base[c] >= 0 and base[c] < size, below[c], NOWHERE)
+                above[c] = ti.select(base[c] >= -1 and base[c] + 1 < size, (base[c] + 1) * stride, NOWHERE)
             else:
+                below[c] = ti.max(base[c], 0) * stride
                 above[c] = ti.min(base[c] + 1, size - 1) * stride
         return below, above
 

@@ -94,14 +94,16 @@ segments(
         if (channels < LANES)
             few([&](auto number) {
                 constexpr int D = sizeof(number);
-                R sum[SETS][D] = {};
-                for (int j = 0; j < n; j++) {
-                    if (nothing(j)) continue;
-                    for (int k = 0; k < SETS; k++)
-                        for (int d = 0; d < D; d++) sum[k][d] += w[k][j] * p[j * stride + d];
-                }
+                constexpr int ROWS = 4;  // sums side by side, since one would wait for the addition before
+                R sum[ROWS][SETS][D] = {};
+                for (int j = 0; j < n; j += ROWS)
+                    for (int r = 0; r < ROWS; r++) {
+                        if (j + r >= n || nothing(j + r)) continue;
+                        for (int k = 0; k < SETS; k++)
+                            for (int d = 0; d < D; d++) sum[r][k][d] += w[k][j + r] * p[(j + r) * stride + d];
+                    }
                 for (int k = 0; k < SETS; k++)
-                    for (int d = 0; d < D; d++) to[k][d] += sum[k][d];
+                    for (int d = 0; d < D; d++) to[k][d] += (sum[0][k][d] + sum[1][k][d]) + (sum[2][k][d] + sum[3][k][d]);
             });
         else
             blocks([&](auto vectors, int c, V mask) {
@@ -140,20 +142,25 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
             R v[SETS][D];
             for (int k = 0; k < SETS; k++)
                 for (int d = 0; d < D; d++) v[k][d] = g[k][d];
+            // The number of channels is known here, so that samples go side by side in vectors.
             if (dots)
-                for (int j = 0; j < n; j++)
-                    for (int k = 0; k < SETS; k++) {
+                for (int k = 0; k < SETS; k++) {
+                    R* __restrict to = v_weight[k] + i;
+                    for (int j = 0; j < n; j++) {
                         R dot = 0;
-                        for (int d = 0; d < D; d++) dot += v[k][d] * p[j * stride + d];
-                        v_weight[k][i + j] = dot;
+                        for (int d = 0; d < D; d++) dot += v[k][d] * (stride ? p[j * D + d] : one);
+                        to[j] = dot;
                     }
-            if (outer)
+                }
+            if (outer) {
+                R* __restrict to = q;
                 for (int j = 0; j < n; j++)
                     for (int d = 0; d < D; d++) {
                         R x = 0;
                         for (int k = 0; k < SETS; k++) x += w[k][j] * v[k][d];
-                        q[j * stride + d] = x;
+                        to[j * D + d] = x;
                     }
+            }
         });
     else
         for (int j = 0; j < n; j++) {

@@ -4,44 +4,57 @@ import math
 from dataclasses import dataclass
 
 import torch
+import warp as wp
 from torch import Tensor
 
 from .. import bridge
-from ..bridge import ti
+from ..native import kernel
+from ..once import once
 
 SAMPLES_MAX = 2**31 - 2**16  # kernels count samples in int32
 _RUN = 256  # shorter loops cost more than what is in them
 _KEPT = 32 << 20  # bytes; smaller blocks of memory the C library keeps for the next who asks, with their pages
 
 
-@ti.kernel
-def _find_rays(
-    ray_indices: ti.types.ndarray(dtype=ti.i64, ndim=1),
-    run: ti.i32,  # samples that a thread takes on end
-    starts: ti.types.ndarray(dtype=ti.i64, ndim=1),  # [R + 1] out: first sample of each ray, and the number of samples
-    wrong: ti.types.ndarray(dtype=ti.i32, ndim=1),  # [1] out: 1 if the indices descend, or do not lie in 0..R-1
-):
-    samples, rays = ray_indices.shape[0], starts.shape[0] - 1
-    for k in range((samples + run) // run):
-        for i in range(k * run, ti.min((k + 1) * run, samples + 1)):
-            before, here = ti.cast(-1, ti.i64), ti.cast(rays, ti.i64)
-            if i > 0:
-                before = ray_indices[i - 1]
-            if i < samples:
-                here = ray_indices[i]
-            if before != here or here < 0:
-                if here < 0 or before > here or here > rays or (here == rays and i < samples):
-                    wrong[0] = 1
-                else:
-                    for ray in range(ti.cast(before, ti.i32) + 1, ti.cast(here, ti.i32) + 1):
-                        starts[ray] = i
+# An element is a run of samples. Most lie in the ray of the one before, and are passed over eight at a time.
+_FIND_RAYS = r"""
+const long long n = ray_indices.shape[0], rays = starts.shape[0] - 1;
+const long long begin = (long long)index * run, end = begin + run < n + 1 ? begin + run : n + 1;
+const int64_t* at = ray_indices.data;
+for (long long i = begin; i < end; i++) {
+    while (i > 0 && i + 8 <= n && i + 8 <= end) {
+        int64_t change = 0;
+        for (int k = 0; k < 8; k++) change |= at[i + k] ^ at[i + k - 1];
+        if (change) break;
+        i += 8;
+    }
+    if (i == end) break;
+    const long long before = i > 0 ? at[i - 1] : -1, here = i < n ? at[i] : rays;
+    if (before == here && here >= 0) continue;
+    if (here < 0 || before < -1 || before > here || here > rays || (here == rays && i < n))
+        wrong.data[0] = 1;
+    else
+        for (long long ray = before + 1; ray <= here; ray++) starts.data[ray] = i;
+}
+"""
+
+
+@once
+def find_rays():
+    """Kernel that writes ``starts`` [R + 1], the first sample of each ray and the number of samples, and 1 to ``wrong``
+    [1] if the indices descend, or do not lie in 0..R-1."""
+    longs = wp.array(dtype=wp.int64)
+    arguments = {"ray_indices": longs, "run": int, "starts": longs, "wrong": wp.array(dtype=wp.int32), "first": int}
+    return kernel("find_rays", "semaflow_find_rays", _FIND_RAYS, arguments, elements=True)
 
 
 def _ascending(ray_indices: Tensor, n_rays: int) -> Tensor | None:
     """``packed_info`` [n_rays, 2] of ascending indices; None if they are not."""
     starts = ray_indices.new_empty(n_rays + 1)
     wrong = torch.zeros(1, dtype=torch.int32, device=ray_indices.device)
-    bridge.call(_find_rays, ray_indices, 1 if ray_indices.is_cuda else _RUN, starts, wrong)
+    run = 1 if ray_indices.is_cuda else _RUN
+    arguments = [bridge.flat(ray_indices), run, bridge.flat(starts), bridge.flat(wrong)]
+    bridge.launch(find_rays(), len(ray_indices) // run + 1, arguments, ray_indices, grain=64)
     return None if wrong.item() else torch.stack([starts[:-1], starts.diff()], 1)
 
 

@@ -265,10 +265,12 @@ while (true) {
                 V sum[NV] = {};
                 for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
                     const R* at = maps.data + tile.pixel(batch.group[i]) * channels + first + c;
-                    pixels(tile, batch.group[i], [&](int j) {
+                    // Pixels without weight are not looked at: they may hold no numbers.
+                    for (unsigned left = batch.lanes[i]; left; left &= left - 1) {
+                        const int j = __builtin_ctz(left);
                         for (int v = 0; v < NV; v++)
                             sum[v] += batch.weight[i][j] * Vec::load(at + (long long)j * channels + v * LANES);
-                    });
+                    }
                 }
                 R* to = rows.data + Intersection::of(*batch.record[b], tile) * count + c;
                 for (int v = 0; v < NV; v++) Vec::store(to + v * LANES, sum[v]);

@@ -1,13 +1,8 @@
 """The splatting benchmarks run, and their contenders agree."""
 
-import subprocess
-import sys
-
 import pytest
-import torch
 
-from benchmarks import gpu, splat
-from tests.reference.gaussians import DEVICES
+from benchmarks import splat
 
 
 def test_contenders_draw_the_same_image():
@@ -22,19 +17,3 @@ def test_contenders_draw_the_same_image():
     assert table.rows[1]["difference"] <= 1e-4
     assert table.rows[2]["settled"] <= 1e-4
     assert "800 Gaussians" in str(table)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_contenders_on_a_device_draw_the_same_image(device):
-    table = gpu.contest(splat.random_scene(800, 75, 50, 6.0), "small", (3, 20), device, seconds=0.1)
-    assert [row["D"] for row in table.rows if row["who"] == "semaflow"] == [3, 20]
-    assert "torch" in [row["who"] for row in table.rows]
-    assert all(row["settled"] <= 1e-4 for row in table.rows)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_device_the_gpu_command_says_so_in_one_line():
-    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu"], cwd=gpu.ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == ["gpu: torch finds no CUDA device here, so nothing was run"]
-    assert not done.stdout

@@ -6,6 +6,7 @@ import pytest
 import torch
 from semaflow.kernels.advect import carry
 
+from tests.reference import carry as oracle
 from tests.reference.gradients import assert_gradients_close, finite_differences
 from tests.reference.splat import rotations
 
@@ -49,6 +50,28 @@ def test_rigid_motion_is_exact(count, neighbors):
     state, points = cloud(count), 2 * torch.randn(30, 3, dtype=torch.float64)
     ours = carry(points, state, moved(state, TURN, SHIFT), neighbors)
     torch.testing.assert_close(ours, points @ rotations(TURN).T + SHIFT, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("neighbors", [2, 8])
+def test_values_and_gradients_match_the_oracle(neighbors):
+    """Where Gaussians go their own ways."""
+    before, after = cloud(seed=1), cloud(seed=2)
+    fields = (before.means, before.quats, after.means, after.quats)
+    inputs = [x.requires_grad_(True) for x in (torch.randn(10, 3, dtype=torch.float64), *fields)]
+    ours, expected = carry(inputs[0], before, after, neighbors), oracle.carry(*inputs, neighbors)
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-6)  # neighbours' distances are float32
+    g = torch.randn_like(ours)
+    names = ("points", "means_a", "quats_a", "means_b", "quats_b")
+    pairs = zip(names, *(torch.autograd.grad(x, inputs, g) for x in (ours, expected)), strict=True)
+    for name, gradient, truth in pairs:
+        assert_gradients_close(gradient, truth, 1e-6, name)
+
+
+def test_order_of_gaussians_does_not_matter():
+    before, after, points = cloud(seed=3), cloud(seed=4), torch.randn(20, 3, dtype=torch.float64)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    shuffled = [SimpleNamespace(means=x.means[order], quats=x.quats[order]) for x in (before, after)]
+    torch.testing.assert_close(carry(points, *shuffled), carry(points, before, after), rtol=1e-12, atol=1e-12)
 
 
 def test_rigid_motion_in_single_precision():

@@ -46,3 +46,24 @@ def test_nothing_to_see(device):
     scene = random_gaussians(94).to(torch.float32).to(device)
     none = [value[:0] for value in scene.geometry]
     assert all(len(value) == 0 for value in splat.cell_weights(*none, *scene.views))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_order_of_gaussians_does_not_matter(device):
+    scene = random_gaussians(95).to(torch.float32).to(device)
+    order = torch.randperm(80, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def dense(case):
+        cells, gaussians, weights = splat.cell_weights(*case.geometry, *case.views)
+        return torch.zeros(40, 80, device=device).index_put((cells, gaussians), weights)
+
+    assert torch.equal(dense(scene)[:, order], dense(scene.subset(order)))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_sums_over_gaussians_are_the_coverage(device):
+    scene = random_gaussians(96).to(torch.float32).to(device)
+    cells, _, weights = splat.cell_weights(*scene.geometry, *scene.views)
+    expected = by_cell(scene.render(splat.rasterization)[1][..., 0]).flatten()
+    found = torch.zeros_like(expected).index_add(0, cells, weights)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)

@@ -72,3 +72,14 @@ def test_hidden_and_missing(device):
     ids, weights = splat.contributors(*none, view, K, 5, 5, k=2)
     assert (ids == -1).all()
     assert float(weights.abs().max()) == 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_order_of_gaussians_does_not_matter(device):
+    scene = random_gaussians(84).to(torch.float32).to(device)
+    order = torch.randperm(80, generator=torch.Generator().manual_seed(0)).to(device)
+    shuffled = scene.subset(order)
+    ids, weights = splat.contributors(*scene.geometry, *scene.views, k=5)
+    ids_again, weights_again = splat.contributors(*shuffled.geometry, *shuffled.views, k=5)
+    assert torch.equal(weights, weights_again)
+    assert torch.equal(ids, torch.where(ids_again >= 0, order[ids_again.clamp_min(0)], -1))

@@ -5,9 +5,6 @@ A bad Gaussian is left out: image and gradients of the others are those of the s
 its own gradients are zero.
 """
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -278,35 +275,3 @@ def test_same_bits_every_time(channels, device):
         assert torch.equal(alpha, alpha_again)
         for name in Gaussians.DIFFERENTIABLE:
             assert torch.equal(grads[name], grads_again[name]), name
-
-
-THREADS_PROGRAM = """
-import hashlib
-import sys
-import torch
-sys.path.insert(0, sys.argv[1])
-from semaflow.kernels import splat
-from tests.reference.gaussians import random_gaussians
-scene = random_gaussians(65, count=300, width=67, height=45).to(torch.float32).leaves()
-image, alpha, _ = scene.render(splat.rasterization)
-image.square().sum().backward()
-gradients = [getattr(scene, name).grad for name in scene.DIFFERENTIABLE]
-for tensor in (image, alpha, *gradients):
-    print(hashlib.sha256(tensor.detach().numpy().tobytes()).hexdigest())
-"""
-
-
-def test_same_bits_with_any_number_of_threads(pytestconfig):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", THREADS_PROGRAM, str(pytestconfig.rootpath)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "SEMAFLOW_THREADS": str(threads)},
-        )
-        for threads in (1, 2, 5)
-    ]
-    outputs = [process.communicate(timeout=300)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert len(outputs[0]) == 9
-    assert outputs[0] == outputs[1] == outputs[2]

@@ -111,3 +111,16 @@ def test_points_that_are_no_numbers(device):
     assert torch.equal(distances[10:], expected)
     assert (indices[:10] == -1).all()
     assert (indices[10:] >= 10).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_order_and_place_of_points_do_not_matter(device):
+    """Shuffled, and carried along by a rigid motion that float32 holds exactly: quarter turns and whole steps."""
+    points, order = cloud("ball").to(device), torch.randperm(400, generator=torch.Generator().manual_seed(0)).to(device)
+    distances, indices = nearest(points, 3)
+    again, numbers = nearest(points[order], 3)
+    assert torch.equal(again, distances[order])
+    assert torch.equal(order[numbers], indices[order])
+    turned = torch.stack([-points[:, 1], points[:, 0], points[:, 2]], 1)
+    torch.testing.assert_close(nearest(turned, 3)[0], distances, rtol=1e-6, atol=0)
+    assert torch.equal(nearest(turned, 3)[1], indices)

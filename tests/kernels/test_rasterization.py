@@ -224,6 +224,19 @@ def test_alpha_is_the_sum_of_weights(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_back_to_front_is_front_to_back(device):
+    """Gaussians rendered one by one, and laid over one another from the farthest to the nearest."""
+    scene = random_gaussians(14, count=12, cameras=1).to(torch.float32).to(device)
+    scene.opacities.mul_(0.5)  # so that no pixel is full before the last
+    image = scene.render(splat.rasterization)[0]
+    over = scene.backgrounds[:, None, None].expand_as(image).double()
+    for i in scene.render(splat.rasterization, packed=False)[2]["depths"][0].argsort(descending=True):
+        alone = scene.subset(i[None]).render(splat.rasterization)[1].double()
+        over = alone * scene.colors[i].double() + (1 - alone) * over
+    torch.testing.assert_close(image.double(), over, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_order_of_gaussians_does_not_matter(device):
     scene = random_gaussians(11).to(torch.float32).to(device)
     shuffled = scene.subset(

@@ -6,6 +6,7 @@ from semaflow.kernels import splat
 
 from tests.reference import splat as oracle
 from tests.reference.gaussians import DEVICES, random_gaussians
+from tests.reference.gradients import assert_gradients_close, finite_differences
 
 
 def maps_for(scene, channels, seed=0):
@@ -99,6 +100,34 @@ def test_frames_add_up(device):
     ]
     torch.testing.assert_close(sums, parts[0][0] + parts[1][0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(weights, parts[0][1] + parts[1][1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_sums_are_the_gradient_of_rendering(device):
+    """By autograd and by finite differences of the image in the colours, which is linear in them."""
+    scene = random_gaussians(77, count=10).to(torch.float64).to(device)
+    maps = maps_for(scene, 3)
+    sums, _ = splat.uplift(*scene.geometry, maps, scene.viewmats, scene.Ks, normalize=False)
+
+    def loss(colors):
+        return (splat.rasterization(*scene.geometry, colors, *scene.views)[0] * maps).sum()
+
+    colors = scene.colors.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(colors), colors)
+    assert_gradients_close(sums, gradient, 1e-12)
+    with torch.no_grad():
+        assert_gradients_close(sums, finite_differences(loss, scene.colors, 1e-3), 1e-8)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_order_of_gaussians_does_not_matter(device):
+    scene = random_gaussians(78).to(torch.float32).to(device)
+    maps, order = maps_for(scene, 5), torch.randperm(80, generator=torch.Generator().manual_seed(0)).to(device)
+    found, again = (
+        splat.uplift(*case.geometry, maps, scene.viewmats, scene.Ks) for case in (scene, scene.subset(order))
+    )
+    for a, b in zip(found, again, strict=True):
+        assert torch.equal(a[order], b)
 
 
 @pytest.mark.parametrize("device", DEVICES)
