@@ -8,10 +8,11 @@ from ..native import kernel
 from .native import snippet
 
 _CELLS = r"""
+const Constants constants;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     int e = starts.data[index];
     for (List list(records.data, entries.data, starts.data, index); list.more(); e++) {
         const Record& r = list.next();
@@ -22,7 +23,7 @@ while (true) {
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows);
                     V w;
-                    tile.step(2 * row + h, s.alpha(h, R(row) - s.y), w);
+                    tile.step(2 * row + h, s.alpha(h, row), w);
                     total[row / LANES * 2 + h] += w;
                 }
         }

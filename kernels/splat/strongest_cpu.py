@@ -8,10 +8,11 @@ from ..native import kernel
 from .native import snippet
 
 _STRONGEST = r"""
+const Constants constants;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
         const Record& r = list.next();
         const Splat s(r, tile);
@@ -20,7 +21,8 @@ while (true) {
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
                 V w;
-                for (unsigned lanes = tile.step(g, s.alpha(h, R(row) - s.y), w); lanes; lanes &= lanes - 1) {
+                tile.step(g, s.alpha(h, row), w);
+                for (unsigned lanes = Vec::bits(w > R(0)); lanes; lanes &= lanes - 1) {
                     const int j = __builtin_ctz(lanes);
                     R* best = weights.data + (tile.pixel(g) + j) * k;
                     long long* who = (long long*)ids.data + (tile.pixel(g) + j) * k;
