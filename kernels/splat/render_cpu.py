@@ -30,7 +30,7 @@ def _scene(frame: Frame, *extra) -> list:
 
 def arrange(frame: Frame, boxes: Tensor) -> None:
     """Sort by depth, list per tile, find the visible if packed; ``boxes`` [C * N, 4] are rectangles of tiles."""
-    s, share = frame.settings, bridge.share
+    s = frame.settings
     real = _real(frame.depths)
     order, deal = ordering(real)
     total = len(frame.depths)
@@ -40,11 +40,11 @@ def arrange(frame: Frame, boxes: Tensor) -> None:
     ordered, firsts, slots, starts = ints.split((2 * total, total, total, tiles + 1))
     keys = torch.empty(2 * total, dtype=torch.int64)
     counts = torch.empty(3, dtype=torch.int64)
-    boxes_, radii_ = share(boxes, bridge.VEC4I), share(frame.radii, bridge.VEC2I)
+    boxes_ = flat(boxes, 4)
     bridge.launch_once(
         order,
         [
-            flat(frame.depths), radii_, boxes_, frame.gaussians, tiles_x, tiles_y, int(s.packed), flat(keys),
+            flat(frame.depths), flat(frame.radii, 2), boxes_, frame.gaussians, tiles_x, tiles_y, int(s.packed), flat(keys),
             flat(ordered), flat(firsts), flat(slots), flat(starts), flat(counts),
         ],
     )  # fmt: skip
