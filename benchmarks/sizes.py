@@ -8,6 +8,7 @@ that Gaussians are as many pixels larger.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import subprocess
@@ -41,10 +42,8 @@ def measured(count: int, width: int, height: int, radius: float, channels: int, 
         ours.backward()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     contenders = {"semaflow": ours}
-    try:
+    with contextlib.suppress(Unavailable):
         contenders = {"C++": splat.Compiled(painted, *gradients), **contenders}
-    except Unavailable:
-        pass
     if count * radius**2 * channels <= TORCH_MOST:
         pairs, _, meta = splat.pairs_of(scene)
         contenders["torch"] = splat.Torch(painted, *gradients, pairs, meta)

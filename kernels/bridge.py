@@ -44,7 +44,6 @@ with contextlib.nullcontext() if torch.cuda.is_available() else _silence():
     wp.init()
 
 REAL = {torch.float32: wp.float32, torch.float64: wp.float64}
-VEC2I, VEC4I = wp.vec2i, wp.vec4i
 
 
 @cache
