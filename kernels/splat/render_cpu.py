@@ -12,7 +12,7 @@ from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
 from .native import RECORD_INTS
 from .order import ordering
 from .strongest_cpu import strongest_kernel
-from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
+from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint, lifting
 
 BLOCK = 4096  # Gaussians per task when records are written
 SCRATCH = 256 << 20  # bytes of gradient rows made at a time
@@ -159,10 +159,11 @@ def lift(
     [C, H, W, D]: adds to ``sums`` [rows, D], and the weights to ``totals`` [rows]; or overwrites them."""
     channels = maps.shape[-1]
     if channels < MIN_CHANNELS:
-        wide = sums.new_zeros(len(sums), MIN_CHANNELS)
-        padded = torch.nn.functional.pad(maps, (0, MIN_CHANNELS - channels))
-        lift(frame, padded, wide, totals, accumulate, first)
-        sums += wide[:, :channels]
+        rows = bridge.empty(maps, len(frame.list), channels + 1)
+        bridge.launch_tasks(lifting(_real(maps), channels), frame.tasks, [*_scene(frame), flat(maps), flat(rows)])
+        _sum_colors(frame, rows, 0, channels, sums, 0, accumulate)
+        if totals is not None:
+            _sum_colors(frame, rows, channels, 1, totals[:, None], 0, accumulate)
         return
     kernel = channel_kernels(_real(maps))[2]
     while first < channels:

@@ -1,4 +1,4 @@
-"""Compositing on the CPU for up to eight channels, and its adjoint.
+"""Compositing on the CPU for up to sixteen channels, its adjoint, and maps lifted by it.
 
 One task is one tile: Gaussians outside, pixels inside, eight at a time, over the groups of pixels that the ellipse
 covers. The adjoint replays the image front to back with the same arithmetic: with R = sum over the Gaussians behind of
@@ -123,6 +123,36 @@ while (true) {
 }
 """
 
+# Row of an intersection: the sums over pixels of the weight times each channel of the maps, then of the weight.
+_LIFT = r"""
+const Constants constants;
+while (true) {
+    const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
+    if (index >= tasks) return;
+    Tile tile(index, width, height, constants);
+    V v[D][GROUPS] = {};
+    for (int g = 0; g < GROUPS; g++)
+        for (int j = 0; j < tile.lanes(g); j++)
+            for (int d = 0; d < D; d++) v[d][g][j] = maps.data[(tile.pixel(g) + j) * D + d];
+    for (List list(records.data, entries.data, starts.data, index); list.more();) {
+        const Record& record = list.next();
+        V sum[D + 1] = {};
+        if (tile.live > 0) {
+            const Splat s(record, tile);
+            for (int h = 0; h < 2; h++)
+                for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
+                    const int row = __builtin_ctz(rows), g = 2 * row + h;
+                    V w;
+                    tile.step(g, s.alpha(h, row), w);
+                    for (int d = 0; d < D; d++) sum[d] += w * v[d][g];
+                    sum[D] += w;
+                }
+        }
+        Vec::sums(sum, D + 1, rows.data + Intersection::of(record, tile) * (D + 1));
+    }
+}
+"""
+
 # Sums the rows of a splat: gradients by its mean, conic and opacity, and its colour where that is its own. The index is
 # that of the colour.
 _GEOMETRY = r"""
@@ -230,6 +260,21 @@ def compositing_adjoint(real, channels: int, absolute: bool):
         elements=True,
     )  # fmt: skip
     return adjoint, reduction
+
+
+@functools.cache
+def lifting(real, channels: int):
+    """Kernel that sums maps of ``channels`` (at most MAX_CHANNELS) channels, and weights, for each intersection."""
+    reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
+    return kernel(
+        "lift",
+        f"semaflow_lift_{real.__name__}_{channels}",
+        snippet(real, _LIFT, D=channels),
+        {
+            "width": int, "height": int, "starts": ints, "entries": ints, "records": ints, "maps": reals,
+            "rows": reals, "tasks": int, "counter": ints,
+        },
+    )  # fmt: skip
 
 
 @functools.cache

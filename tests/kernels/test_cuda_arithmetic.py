@@ -1,5 +1,5 @@
-"""The kernels that run on CUDA devices, on the CPU. Once one thread after another, each a warp of its own; and those that
-share work between threads once more with all threads of a block, which meet as on a device. What they compute is
+"""The kernels that run on CUDA devices, on the CPU. Once one thread after another, each a warp of its own; and those
+that share work between threads once more with all threads of a block, which meet as on a device. What they compute is
 checked here on every machine; that a device runs them alike, where there is one."""
 
 import functools
