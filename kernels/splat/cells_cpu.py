@@ -8,7 +8,7 @@ from ..native import kernel
 from .native import snippet
 
 _CELLS = r"""
-const Constants constants;
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;

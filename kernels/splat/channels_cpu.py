@@ -75,7 +75,7 @@ struct ByGroup {
             }
     }
 };
-const Constants constants;
+const Constants constants = Constants().hidden();
 Batch batch;
 ByGroup order;
 while (true) {
@@ -150,7 +150,7 @@ while (true) {
 _ADJOINT = r"""
 constexpr int GEOMETRY = 6 + 2 * ABS;
 const int row_width = GEOMETRY + count;
-const Constants constants;
+const Constants constants = Constants().hidden();
 Batch batch;
 V before[KEPT], alphas[KEPT], slopes[KEPT], dots[KEPT], v[GROUPS][LANES];
 while (true) {
@@ -254,7 +254,7 @@ while (true) {
 
 # The adjoint with respect to colours, for channels first..first+count-1; count >= LANES. One row per intersection.
 _COLORS = r"""
-const Constants constants;
+const Constants constants = Constants().hidden();
 Batch batch;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);

@@ -35,14 +35,18 @@ typedef R VU __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R))))
 typedef N M __attribute__((vector_size(LANES * sizeof(N))));
 typedef bool B __attribute__((ext_vector_type(LANES)));
 
-// What the tile loops compare and multiply with. The compiler is made to believe that someone else writes this memory:
-// constants that it knows it would fetch anew at each use, by an instruction more, since the code is made to lie anywhere.
+// What the tile loops compare and multiply with. They must not be known to the compiler, which would fetch each anew at
+// every use, by an instruction more, since the code is made to lie anywhere in memory.
 struct Constants {
     V alpha_max = V{} + ALPHA_MAX, alpha_min = V{} + ALPHA_MIN, t_min = V{} + T_MIN, one = V{} + R(1);
     V lowest = V{} + R(-60), magic = V{} + R(12582912);  // 1.5 * 2^23: adding it rounds to whole numbers
     V exp[6] = {V{} + R(1.327647204840958e-3), V{} + R(9.675541384682539e-3), V{} + R(5.550713273762205e-2),
                 V{} + R(2.4022119722914462e-1), V{} + R(6.93146967064326e-1), V{} + R(1.0000000716548703)};
-    inline Constants() { asm volatile("" : : "r"(this) : "memory"); }
+    // The same from memory that someone else might have written.
+    inline Constants hidden() const {
+        asm volatile("" : : "r"(this) : "memory");
+        return *this;
+    }
     // 2^x for x <= 1. In float a minimax polynomial, relative error 8e-8; what lies below 2^-60 stays there.
     inline V exp2(V x) const {
         if constexpr (sizeof(R) == 8) {

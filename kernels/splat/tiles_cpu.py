@@ -17,7 +17,7 @@ from .native import snippet
 MAX_CHANNELS = 16
 
 _FORWARD = r"""
-const Constants constants;
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
@@ -55,7 +55,7 @@ while (true) {
 # q dx dy, q dy dy, then (ABS) |q dx'|, |q dy'| with (dx', dy') = conic (dx, dy), then the gradient of the colour.
 _BACKWARD = r"""
 constexpr int WIDTH = 6 + 2 * ABS + D;
-const Constants constants;
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
@@ -125,7 +125,7 @@ while (true) {
 
 # Row of an intersection: the sums over pixels of the weight times each channel of the maps, then of the weight.
 _LIFT = r"""
-const Constants constants;
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
