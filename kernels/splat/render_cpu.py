@@ -78,7 +78,7 @@ def usable(colors: Tensor) -> Tensor:
     colors = colors.contiguous()
     marks = torch.empty(colors.shape[:-1], dtype=torch.bool).view(-1)
     arguments = [flat(colors), colors.shape[-1], flat(marks)]
-    bridge.launch(finite_kernel(_real(colors)), len(marks), arguments, colors)
+    bridge.launch(finite_kernel(_real(colors)), len(marks), arguments, colors, grain=1 + (1 << 16) // colors.shape[-1])
     return marks
 
 

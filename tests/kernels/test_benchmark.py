@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import gpu, splat
+from benchmarks import gpu, sizes, splat
 from tests.reference.gaussians import DEVICES
 
 
@@ -38,3 +38,18 @@ def test_without_a_device_the_gpu_command_says_so_in_one_line():
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["gpu: torch finds no CUDA device here, so nothing was run"]
     assert not done.stdout
+
+
+def test_sizes_are_measured_each_in_a_process_of_its_own():
+    small, large = (400, 48, 32, 4.0, 3), (400, 48, 32, 4.0, 12)
+    table, growth = sizes.tables({"channels": [small, large]}, [small], seconds=0.1)
+    ours = [row for row in table.rows if row["who"] == "semaflow"]
+    assert [row["D"] for row in ours] == [3, 12]  # a size that is asked for twice is measured once
+    assert all(row["frame ms"] == row["forward ms"] + row["backward ms"] > 0 for row in ours)
+    assert all(50 < row["peak MiB"] < 2000 for row in ours)
+    assert "semaflow" in [row["who"] for row in growth.rows]
+    assert (growth.rows[0]["smallest"], growth.rows[0]["largest"]) == (3, 12)
+
+
+def test_exponent_is_that_of_a_power():
+    assert sizes.exponent([1, 3, 20], [5.0, 5 * 3**1.5, 5 * 20**1.5]) == pytest.approx(1.5)
