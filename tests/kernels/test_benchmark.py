@@ -41,12 +41,14 @@ def test_without_a_device_the_gpu_command_says_so_in_one_line():
 
 
 def test_sizes_are_measured_each_in_a_process_of_its_own():
+    kept = torch.ones(1 << 30, dtype=torch.uint8)  # what this process holds is not counted to others
     small, large = (400, 48, 32, 4.0, 3), (400, 48, 32, 4.0, 12)
     table, growth = sizes.tables({"channels": [small, large]}, [small], seconds=0.1)
     ours = [row for row in table.rows if row["who"] == "semaflow"]
     assert [row["D"] for row in ours] == [3, 12]  # a size that is asked for twice is measured once
     assert all(row["frame ms"] == row["forward ms"] + row["backward ms"] > 0 for row in ours)
-    assert all(50 < row["peak MiB"] < 2000 for row in ours)
+    assert all(50 < row["peak MiB"] < 1000 for row in ours)
+    del kept
     assert "semaflow" in [row["who"] for row in growth.rows]
     assert (growth.rows[0]["smallest"], growth.rows[0]["largest"]) == (3, 12)
 
