@@ -19,7 +19,7 @@ from .table import machine, write
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(benchmarks.__path__)
-    if module.name not in ("__main__", "table", "data", "gpu", "wheels") and not module.ispkg
+    if module.name not in ("__main__", "table", "data", "gpu", "wheels", "sizes") and not module.ispkg
 )
 
 

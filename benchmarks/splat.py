@@ -255,9 +255,13 @@ def overhead() -> Table:
 
 
 def run() -> list[Table]:
+    from . import sizes
+
     torch.set_num_threads(cores())
     return [
-        contest(random_scene(50_000, 480, 270, 6.0), "splatting, 480x270", CHANNELS),
-        contest(random_scene(10_000, 240, 135, 6.0), "splatting, 240x135", (3, 16)),
+        contest(random_scene(50_000, 480, 270, 6.0), "splatting, 480x270", (3, 16, 35)),
+        contest(random_scene(50_000, 480, 270, 12.0), "splatting, 480x270, dense", (3, 35)),
+        contest(random_scene(20_000, 240, 135, 6.0), "splatting, 240x135", (3, 16)),
+        *sizes.tables(),
         overhead(),
     ]

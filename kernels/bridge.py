@@ -14,10 +14,13 @@ Taichi's where ``$TI_OFFLINE_CACHE_FILE_PATH`` says.
 """
 
 import contextlib
+import copy
 import ctypes
+import itertools
 import os
 import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -51,7 +54,6 @@ with contextlib.nullcontext() if torch.cuda.is_available() else _silence():
     wp.init()
 
 REAL = {torch.float32: wp.float32, torch.float64: wp.float64}
-VEC2I, VEC4I = wp.vec2i, wp.vec4i
 
 
 @once
@@ -95,12 +97,13 @@ def share(tensor: Tensor | None, dtype=None):
 _Descriptor = type(wp.from_torch(torch.zeros(1), return_ctype=True))
 
 
-def flat(tensor: Tensor | None):
-    """A contiguous tensor of any shape as a one-dimensional kernel argument of its scalars, for less than :func:`share`
-    costs; None becomes an array of length zero."""
+def flat(tensor: Tensor | None, width: int = 1):
+    """A contiguous tensor of any shape as a one-dimensional kernel argument of its scalars, or of vectors or matrices of
+    ``width`` of them, for less than :func:`share` costs; None becomes an array of length zero."""
     if tensor is None:
         return None
-    descriptor = _Descriptor(tensor.data_ptr(), 0, 1, (tensor.numel(),), (tensor.element_size(),))
+    size = tensor.element_size() * width
+    descriptor = _Descriptor(tensor.data_ptr(), 0, 1, (tensor.numel() // width,), (size,))
     descriptor.owner = tensor  # the memory lives as long as the argument
     return descriptor
 
@@ -173,27 +176,48 @@ def _load(kernel, device: str) -> None:
             _loaded.add((kernel, device))
 
 
-def _run(kernel, dim, variants) -> None:
-    """Launch ``kernel`` on the CPU once per argument list in ``variants``, on as many threads as there are to spare."""
-    _load(kernel, "cpu")
-    if len(variants) == 1:
-        wp.launch(kernel, dim, inputs=variants[0], device="cpu", record_tape=False)
-        return
-    commands = [
-        wp.launch(kernel, size, inputs=arguments, device="cpu", record_cmd=True)
-        for size, arguments in zip(dim, variants, strict=True)
-    ]
-    futures = [_pool().submit(command.launch) for command in commands[1:]]
-    commands[0].launch()
-    # On a busy machine the pool may be late: what it has not begun is done here.
-    begun = []
-    for command, future in zip(commands[1:], futures, strict=True):
-        if future.cancel():
+_recorded: dict = {}  # by kernel: a launch on the CPU, and the C types of its arguments
+
+
+def _command(kernel, dim: int, arguments: list):
+    """A launch on the CPU, to be run once. Warp looks at the types of the arguments at a kernel's first launch only,
+    since that takes as long as drawing a small picture."""
+    if kernel not in _recorded:
+        _load(kernel, "cpu")
+        template = wp.launch(kernel, dim, inputs=arguments, device="cpu", record_cmd=True)
+        types = [type(value) for value in template.params[1:]]
+        template.params = template.fwd_args = template.adj_args = None  # they would keep the tensors
+        _recorded[kernel] = template, types
+    template, types = _recorded[kernel]
+    command = copy.copy(template)
+    command.params = params = [command.bounds]
+    for value, kind in zip(arguments, types, strict=True):
+        if not isinstance(value, _Descriptor):
+            value = kind() if value is None else kind(value)
+        params.append(value)
+    if dim != command.bounds.size:
+        command.set_dim(dim)
+    return command
+
+
+def _run(commands: list) -> None:
+    """Launch all commands, on as many threads as there are to spare."""
+    waiting = deque(commands)
+
+    def work():
+        while waiting:
+            try:
+                command = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
             command.launch()
-        else:
-            begun.append(future)
-    for future in begun:
-        future.result()
+
+    crew = min(threads(), len(commands)) - 1
+    futures = [_pool().submit(work) for _ in range(crew)]
+    work()
+    for future in futures:
+        if not future.cancel():  # on a busy machine the pool may be late: nothing is left for it
+            future.result()
 
 
 def launch(kernel, count: int, arguments: list, like: Tensor, grain: int = 2048) -> None:
@@ -210,10 +234,7 @@ def launch(kernel, count: int, arguments: list, like: Tensor, grain: int = 2048)
         return
     parts = min(2 * threads() if threads() > 1 else 1, max(count // grain, 1))
     starts = [count * i // parts for i in range(parts + 1)]
-    sizes = [b - a for a, b in zip(starts, starts[1:], strict=False)]
-    if parts == 1:
-        sizes = count
-    _run(kernel, sizes, [[*arguments, start] for start in starts[:-1]])
+    _run([_command(kernel, b - a, [*arguments, a]) for a, b in itertools.pairwise(starts)])
 
 
 def launch_tasks(kernel, count: int, arguments: list) -> None:
@@ -225,13 +246,12 @@ def launch_tasks(kernel, count: int, arguments: list) -> None:
         return
     crew = min(threads(), count)
     counter = torch.zeros(1, dtype=torch.int32)
-    arguments = [*arguments, count, share(counter)]
-    _run(kernel, 1 if crew == 1 else [1] * crew, [arguments] * crew)
+    _run([_command(kernel, 1, [*arguments, count, flat(counter)])] * crew)
 
 
 def launch_once(kernel, arguments: list) -> None:
     """Run a serial CPU kernel."""
-    _run(kernel, 1, [arguments])
+    _command(kernel, 1, arguments).launch()
 
 
 _taichi_lock = threading.RLock()

@@ -11,11 +11,11 @@ import warp as wp
 _numbers = itertools.count()
 
 
-def kernel(name: str, module: str, source: str, arguments: dict, elements: bool = False):
+def kernel(name: str, module: str, source: str, arguments: dict, elements: bool = False, **options):
     """A Warp kernel that calls the C++ ``source`` with ``arguments`` (name: Warp type).
 
     With ``elements`` it is a kernel for :func:`bridge.launch` (the last argument is the first element of the share) and
-    the source sees the index of its element as ``index``.
+    the source sees the index of its element as ``index``. ``options`` are those of :func:`warp.kernel`.
     """
     names = ", ".join(arguments)
     typed = ", ".join(f"{argument}: types[{argument!r}]" for argument in arguments)
@@ -28,4 +28,4 @@ def kernel(name: str, module: str, source: str, arguments: dict, elements: bool 
     scope = {"types": arguments, "wp": wp, "__name__": __name__}
     exec(compile(text, filename, "exec"), scope)
     scope[native] = wp.func_native(source)(scope[native])
-    return wp.kernel(module=module, enable_backward=False)(scope[name])
+    return wp.kernel(module=module, enable_backward=False, **options)(scope[name])

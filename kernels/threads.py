@@ -50,6 +50,6 @@ def apply_setting() -> None:
     torch.set_num_threads(count)
     threadpool_limits(count, user_api="blas")
     for name in ("OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
-        os.environ.setdefault(name, str(count))
+        os.environ[name] = str(count)
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(count)

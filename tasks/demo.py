@@ -84,25 +84,23 @@ def demo(folder: Path, world: str = "balls", preset: str = "fast", frames: int =
 @torch.no_grad()
 def pictures(run, selection, folder: Path) -> None:
     """The contact sheet, and the screenshot of the object's trajectories where polyscope is there."""
-    from ..scenes.teachers.pca import pca_colors
-    from .masks import object_mask
     from .pictures import overlay, sheet, write_image
+    from .render import Painter
     from .view import trajectory_screenshot
     from .view.backend import NoViewer
 
     frames, field = run.scene.split("train"), run.field
     views = run.scene.split("test") or frames
-    _, basis = pca_colors(field.semantics())
+    colors = Painter(field).feature_colors
+    shown = torch.cat([colors, selection.selected[:, None].to(colors)], 1)
     rows, labels = [], []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         view = min(views, key=lambda frame: abs(frame.time - share))
         taken = min(frames, key=lambda frame: abs(frame.time - view.time))
-        state = field.at(view.time)
-        seen = state.render(view.camera, ("color", "features"))
-        colors, _ = pca_colors(field.decode(seen.features).cpu(), basis)
-        mask = object_mask(state, selection.selected, view.camera) > 0.5
-        color = seen.color.cpu().clamp(0, 1)
-        rows.append([taken.image, color, colors, overlay(color, mask)])
+        seen = field.at(view.time).render(view.camera, values=shown)
+        color, values = seen.color.cpu().clamp(0, 1), seen.values.cpu()
+        features, mask = values[..., :3].clamp(0, 1), values[..., 3] > 0.5
+        rows.append([taken.image, color, features, overlay(color, mask)])
         labels.append(f"t = {view.time:.2f}")
     heads = ["input video", "novel view", "features (PCA)", f"selected: {selection.name}"]
     write_image(folder / "contact_sheet.png", sheet(rows, heads, labels))

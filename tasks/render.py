@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from ..fields.gaussians.state import GaussianState
 from ..scenes import BadInput, Camera, Scene
 from ..scenes.teachers.pca import pca_colors
-from .masks import object_masks
 from .paths import camera_path
 from .pictures import (
     PALETTE,
@@ -38,48 +38,67 @@ class Painter:
 
     def __init__(self, field, objects: Sequence[Selection] = ()):
         self.field, self.objects = field, list(objects)
-        self._feature_colors: Tensor | None = None
         self.depth_range: tuple[float, float] | None = None
 
     @torch.no_grad()
-    def paint(self, state: GaussianState, camera: Camera, channel: str) -> Tensor:
-        """One channel of ``state`` seen by ``camera`` as an image [H, W, 3] in 0..1."""
-        if channel == "rgb":
-            return state.render(camera).color.cpu().clamp(0, 1)
-        if channel == "depth":
-            depth = state.render(camera, channels=("depth",)).depth.cpu()
-            self.depth_range = self.depth_range or depth_range([depth])
-            return depth_colors(depth, *self.depth_range)
-        if channel == "features":
-            return self._features(state, camera)
-        if channel == "semantics":
-            return self._semantics(state, camera)
-        raise BadInput(f"channels: expected {', '.join(CHANNELS)}, got {channel!r}")
+    def paint(self, state: GaussianState, camera: Camera, channels: Sequence[str]) -> dict[str, Tensor]:
+        """Channels of ``state`` seen by ``camera`` as images [H, W, 3] in 0..1, all composited in one pass."""
+        for channel in channels:
+            if channel not in CHANNELS:
+                raise BadInput(f"channels: expected {', '.join(CHANNELS)}, got {channel!r}")
+        drawn, values = [], {}
+        if "rgb" in channels or "semantics" in channels:
+            drawn.append("color")
+        if "depth" in channels:
+            drawn.append("depth")
+        if "features" in channels:
+            values["features"] = self.feature_colors
+        if "semantics" in channels:
+            values["semantics"] = self._selected().to(state.means)
+        together = torch.cat(list(values.values()), -1) if values else None
+        seen = state.render(camera, drawn, together)
+        color = None if seen.color is None else seen.color.cpu().clamp(0, 1)
+        if values:
+            parts = seen.values.cpu().split([part.shape[-1] for part in values.values()], -1)
+            values = dict(zip(values, parts, strict=True))
+        painted = {}
+        for channel in channels:
+            if channel == "rgb":
+                painted[channel] = color
+            elif channel == "depth":
+                depth = seen.depth.cpu()
+                self.depth_range = self.depth_range or depth_range([depth])
+                painted[channel] = depth_colors(depth, *self.depth_range)
+            elif channel == "features":
+                painted[channel] = values[channel].clamp(0, 1)
+            else:
+                painted[channel] = objects_in_color(color, values[channel])
+        return painted
 
-    def _features(self, state: GaussianState, camera: Camera) -> Tensor:
-        if self._feature_colors is None:
-            features = self.field.semantics()
-            if features is None:
-                raise BadInput("features: the field has no semantics; fit it with a teacher")
-            features = torch.nn.functional.normalize(features, dim=-1)
-            self._feature_colors, _ = pca_colors(features)
-        return (
-            state.render(camera, channels=(), values=self._feature_colors).values.cpu().clamp(0, 1)
-        )
+    @cached_property
+    def feature_colors(self) -> Tensor:
+        """Principal components of the Gaussians' features as colours [N, 3]."""
+        features = self.field.semantics()
+        if features is None:
+            raise BadInput("features: the field has no semantics; fit it with a teacher")
+        return pca_colors(torch.nn.functional.normalize(features, dim=-1))[0]
 
-    def _semantics(self, state: GaussianState, camera: Camera) -> Tensor:
+    def _selected(self) -> Tensor:
         if not self.objects:
             raise BadInput("semantics: the run has no objects yet; name one with semaflow select")
-        image = self.paint(state, camera, "rgb").mean(-1, keepdim=True).expand(-1, -1, 3)
-        selected = torch.stack([chosen.selected for chosen in self.objects], 1)
-        masks = object_masks(state, selected, camera)
-        strongest, index = masks.max(-1)
-        shown = image * 0.6
-        for number in index[strongest > 0.5].unique().tolist():
-            color = PALETTE[number % len(PALETTE)]
-            mine = (index == number) & (strongest > 0.5)
-            shown = torch.where(mine[..., None], overlay(image, mine, color), shown)
-        return shown
+        return torch.stack([chosen.selected for chosen in self.objects], 1)
+
+
+def objects_in_color(image: Tensor, masks: Tensor) -> Tensor:
+    """A picture [H, W, 3] in grey, darker where no object is, with soft masks [H, W, M] of objects in colours."""
+    image = image.mean(-1, keepdim=True).expand(-1, -1, 3)
+    strongest, index = masks.max(-1)
+    shown = image * 0.6
+    for number in index[strongest > 0.5].unique().tolist():
+        color = PALETTE[number % len(PALETTE)]
+        mine = (index == number) & (strongest > 0.5)
+        shown = torch.where(mine[..., None], overlay(image, mine, color), shown)
+    return shown
 
 
 @torch.no_grad()
@@ -138,8 +157,7 @@ def render(
         task = progress.add_task("render", total=len(views), note="")
         for index, (camera, time) in enumerate(progress.track(views, task_id=task)):
             state = field.at(time)
-            for channel in channels:
-                image = painter.paint(state, camera, channel)
+            for channel, image in painter.paint(state, camera, channels).items():
                 write_image(output / channel / f"{index:05d}.png", image)
                 videos[channel].append(to_bytes(image))
     for channel, images in videos.items():

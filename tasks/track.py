@@ -16,7 +16,7 @@ from ..scenes import BadInput, Camera
 from ..scenes.files import replacing, write_json
 from .boxes import follow
 from .following import Follower
-from .masks import object_mask, write_mask
+from .masks import write_mask
 from .pictures import overlay, to_bytes
 from .progress import bar, console
 from .reselect import reselected
@@ -94,7 +94,12 @@ def track(
     follower = Follower(run) if refine else None
     field, frames = run.field, run.scene.split("train")
     output = run.folder / "tracks" / selection.name if output is None else Path(output)
-    masks = [object_mask(field.at(frame.time), selection.selected, frame.camera) for frame in frames]
+    masks, depths = [], []
+    for frame in frames:
+        state = field.at(frame.time)
+        seen = state.render(frame.camera, ("depth",), selection.selected[:, None].to(state.means))
+        masks.append(seen.values[..., 0].cpu())
+        depths.append(seen.depth.cpu())
     if follower is None:
         masks = [mask > 0.5 for mask in masks]
     else:
@@ -107,9 +112,8 @@ def track(
     positions, seen = [], []
     with bar() as progress:
         task = progress.add_task("track", total=len(frames), note=selection.name)
-        for frame in progress.track(frames, task_id=task):
+        for frame, depth in zip(progress.track(frames, task_id=task), depths, strict=True):
             state = field.at(frame.time)
-            depth = state.render(frame.camera, channels=("depth",)).depth.cpu()
             here = state.means[ids].cpu()
             reach = behind(state, ids, here)
             positions.append(here)

@@ -7,10 +7,11 @@ from ..once import once
 from .native import snippet
 
 _CELLS = r"""
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     int e = starts.data[index];
     for (List list(records.data, entries.data, starts.data, index); list.more(); e++) {
         const Record& r = list.next();
@@ -21,7 +22,7 @@ while (true) {
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows);
                     V w;
-                    tile.step(2 * row + h, s.alpha(h, R(row) - s.y), w);
+                    tile.step(2 * row + h, s.alpha(h, row), w);
                     total[row / LANES * 2 + h] += w;
                 }
         }

@@ -17,17 +17,16 @@ _BATCH = r"""
 struct Batch {
     int size = 0, gaussians = 0;
     V weight[KEPT];
-    unsigned char group[KEPT], lanes[KEPT];
+    unsigned char group[KEPT];
     int first[KEPT + 1];
     const Record* record[KEPT];
     inline bool full() const { return size > KEPT - GROUPS; }
     inline void clear() { size = gaussians = 0; }
     inline void open(const Record& r) { first[gaussians] = size; record[gaussians] = &r; }
-    inline void add(int g, unsigned mask, V w) {
+    inline void add(int g, V w) {
         weight[size] = w;
         group[size] = (unsigned char)g;
-        lanes[size] = (unsigned char)mask;
-        size += mask != 0;
+        size += Vec::any(w);
     }
     // Whether the Gaussian that was opened reaches any pixel.
     inline bool close() {
@@ -75,12 +74,13 @@ struct ByGroup {
             }
     }
 };
+const Constants constants = Constants().hidden();
 Batch batch;
 ByGroup order;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     for (int g = 0; g < GROUPS; g++)
         if (const int n = tile.lanes(g))
             __builtin_memset(out.data + tile.pixel(g) * channels, 0, sizeof(R) * channels * n);
@@ -125,8 +125,8 @@ while (true) {
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
                 V w;
-                const unsigned lanes = tile.step(g, s.alpha(h, R(row) - s.y), w);
-                batch.add(g, lanes, w);
+                tile.step(g, s.alpha(h, row), w);
+                batch.add(g, w);
             }
         batch.close();
         if (batch.full()) composite();
@@ -149,12 +149,13 @@ while (true) {
 _ADJOINT = r"""
 constexpr int GEOMETRY = 6 + 2 * ABS;
 const int row_width = GEOMETRY + count;
+const Constants constants = Constants().hidden();
 Batch batch;
 V before[KEPT], alphas[KEPT], slopes[KEPT], dots[KEPT], v[GROUPS][LANES];
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     V rest[GROUPS] = {};
     for (int g = 0; g < GROUPS; g++)
         pixels(tile, g, [&](int j) {
@@ -235,13 +236,12 @@ while (true) {
             for (int h = 0; h < 2; h++)
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h, i = batch.size;
-                    const V raw = s.alpha(h, R(row) - s.y);
+                    const V raw = s.alpha(h, row);
                     before[i] = tile.T[g];
                     V w;
-                    const unsigned lanes = tile.step(g, raw, w);
-                    alphas[i] = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
-                    slopes[i] = Vec::keep((w > R(0)) & (raw <= ALPHA_MAX), raw);
-                    batch.add(g, lanes, w);
+                    alphas[i] = tile.step(g, raw, w);
+                    slopes[i] = Vec::keep(raw <= constants.alpha_max, alphas[i]);
+                    batch.add(g, w);
                 }
         }
         if (!batch.close()) __builtin_memset(row_of(r), 0, sizeof(R) * row_width);
@@ -253,11 +253,12 @@ while (true) {
 
 # The adjoint with respect to colours, for channels first..first+count-1; count >= LANES. One row per intersection.
 _COLORS = r"""
+const Constants constants = Constants().hidden();
 Batch batch;
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     auto finish = [&]() {
         blocks(count, [&](auto width, int c, V) {
             constexpr int NV = sizeof(width);
@@ -266,11 +267,11 @@ while (true) {
                 for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
                     const R* at = maps.data + tile.pixel(batch.group[i]) * channels + first + c;
                     // Pixels without weight are not looked at: they may hold no numbers.
-                    for (unsigned left = batch.lanes[i]; left; left &= left - 1) {
-                        const int j = __builtin_ctz(left);
-                        for (int v = 0; v < NV; v++)
-                            sum[v] += batch.weight[i][j] * Vec::load(at + (long long)j * channels + v * LANES);
-                    }
+                    pixels(tile, batch.group[i], [&](int j) {
+                        const R w = batch.weight[i][j];
+                        if (w == R(0)) return;
+                        for (int v = 0; v < NV; v++) sum[v] += w * Vec::load(at + (long long)j * channels + v * LANES);
+                    });
                 }
                 R* to = rows.data + Intersection::of(*batch.record[b], tile) * count + c;
                 for (int v = 0; v < NV; v++) Vec::store(to + v * LANES, sum[v]);
@@ -289,9 +290,9 @@ while (true) {
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h;
                     V w;
-                    const unsigned lanes = tile.step(g, s.alpha(h, R(row) - s.y), w);
+                    tile.step(g, s.alpha(h, row), w);
                     total += w;
-                    batch.add(g, lanes, w);
+                    batch.add(g, w);
                 }
         }
         if (!batch.close()) __builtin_memset(rows.data + Intersection::of(r, tile) * count, 0, sizeof(R) * count);

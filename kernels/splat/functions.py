@@ -4,6 +4,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from .. import bridge
+from ..bridge import flat
 from .frame import Frame, Settings
 from .project import Gaussians, project, renderer, variant
 from .projection_adjoint import projection_adjoint
@@ -26,7 +27,7 @@ class Project(torch.autograd.Function):
     def backward(ctx, v_means2d, v_depths, v_conics, v_opacities, v_colors, _):
         means, quats, scales, covars, opacities, sh, viewmats, Ks, eyes = ctx.saved_tensors
         gaussians = Gaussians(means, quats, scales, covars, opacities, None, sh, viewmats, Ks, eyes)
-        s, share = ctx.settings, bridge.share
+        s = ctx.settings
         needs = ctx.needs_input_grad
 
         def empty(like):
@@ -38,27 +39,23 @@ class Project(torch.autograd.Function):
         if needs[6] or needs[8]:
             total = len(viewmats) * len(means)
             v_views, v_eyes = means.new_empty(total, 4, 4), means.new_empty(total, 3)
-        vec2, vec3, vec4 = (bridge.vector(n, means.dtype) for n in (2, 3, 4))
         incoming = [
             None if v is None else v.contiguous() for v in (v_means2d, v_depths, v_conics, v_opacities, v_colors)
         ]
-        types = (vec2, None, vec3, None, vec3)
         bridge.launch(
             projection_adjoint(*variant(s, gaussians)),
             len(means),
             [
-                *gaussians.arguments(adjoint=True), s.width, s.height, s.eps2d, share(ctx.slots),
-                *(share(v, t) for v, t in zip(incoming, types, strict=True)),
-                share(grads[0], vec3), share(grads[1], vec4), share(grads[2], vec3),
-                share(None if covars is None else grads[3].view(-1)), share(grads[4]),
-                share(None if v_sh is None else v_sh.view(-1, 3), vec3),
-                share(v_views, bridge.matrix(4, means.dtype)), share(v_eyes, vec3),
+                *gaussians.arguments(adjoint=True), s.width, s.height, s.eps2d, flat(ctx.slots),
+                *(flat(v, width) for v, width in zip(incoming, (2, 1, 3, 1, 3), strict=True)),
+                *(flat(v, width) for v, width in zip(grads, (3, 4, 3, 1, 1), strict=True)),
+                flat(v_sh, 3), flat(v_views, 16), flat(v_eyes, 3),
             ],
             means,
         )  # fmt: skip
         if v_views is not None:
             v_views = v_views.view(len(viewmats), -1, 4, 4).sum(1)
-            v_eyes = v_eyes.view(len(viewmats), -1, 3).sum(1)
+            v_eyes = None if eyes is None else v_eyes.view(len(viewmats), -1, 3).sum(1)
         return *grads, v_sh, v_views, None, v_eyes, None, None
 
 

@@ -50,8 +50,10 @@ def projected(
         return None if value is None else value.to(dtype).contiguous()
 
     viewmats = ready(viewmats)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and viewmats.requires_grad):
-        eyes = torch.linalg.inv_ex(viewmats)[0][:, :3, 3].contiguous()
+    eyes = None
+    if sh is not None:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and viewmats.requires_grad):
+            eyes = torch.linalg.inv_ex(viewmats)[0][:, :3, 3].contiguous()
     usable = None
     if colors is not None:
         usable = renderer(means).usable(ready(colors.detach()))

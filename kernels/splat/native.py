@@ -35,6 +35,36 @@ typedef R VU __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R))))
 typedef N M __attribute__((vector_size(LANES * sizeof(N))));
 typedef bool B __attribute__((ext_vector_type(LANES)));
 
+// What the tile loops compare and multiply with. They must not be known to the compiler, which would fetch each anew at
+// every use, by an instruction more, since the code is made to lie anywhere in memory.
+struct Constants {
+    V alpha_max = V{} + ALPHA_MAX, alpha_min = V{} + ALPHA_MIN, t_min = V{} + T_MIN, one = V{} + R(1);
+    V lowest = V{} + R(-60), magic = V{} + R(12582912);  // 1.5 * 2^23: adding it rounds to whole numbers
+    V exp[6] = {V{} + R(1.327647204840958e-3), V{} + R(9.675541384682539e-3), V{} + R(5.550713273762205e-2),
+                V{} + R(2.4022119722914462e-1), V{} + R(6.93146967064326e-1), V{} + R(1.0000000716548703)};
+    // The same from memory that someone else might have written.
+    inline Constants hidden() const {
+        asm volatile("" : : "r"(this) : "memory");
+        return *this;
+    }
+    // 2^x for x <= 1. In float a minimax polynomial, relative error 8e-8; what lies below 2^-60 stays there.
+    inline V exp2(V x) const {
+        if constexpr (sizeof(R) == 8) {
+            V y;
+            for (int i = 0; i < LANES; i++) y[i] = ::exp(x[i] * 0.6931471805599453);
+            return y;
+        } else {
+            x = x > lowest ? x : lowest;
+            const V shifted = x + magic;
+            const M whole = (M)shifted << 23;
+            const V f = x - (shifted - magic);
+            V y = exp[0];
+            for (int i = 1; i < 6; i++) y = y * f + exp[i];
+            return (V)((M)y + whole);
+        }
+    }
+};
+
 struct Vec {
     static inline V iota() { return V{0, 1, 2, 3, 4, 5, 6, 7}; }
     static inline V all(R x) { return V{} + x; }
@@ -47,25 +77,7 @@ struct Vec {
         __builtin_memcpy(&c, &b, 1);
         return c;
     }
-    // 2^x for x <= 1. In float a minimax polynomial, relative error 8e-8; what lies below 2^-60 stays there.
-    static inline V exp2(V x) {
-        if constexpr (sizeof(R) == 8) {
-            V y;
-            for (int i = 0; i < LANES; i++) y[i] = ::exp(x[i] * 0.6931471805599453);
-            return y;
-        } else {
-            x = __builtin_elementwise_max(x, all(R(-60)));
-            V shifted = x + R(12582912);
-            M whole = (M)shifted << 23;
-            V f = x - (shifted - R(12582912));
-            V y = R(1.327647204840958e-3) * f + R(9.675541384682539e-3);
-            y = y * f + R(5.550713273762205e-2);
-            y = y * f + R(2.4022119722914462e-1);
-            y = y * f + R(6.93146967064326e-1);
-            y = y * f + R(1.0000000716548703);
-            return (V)((M)y + whole);
-        }
-    }
+    static inline bool any(V x) { return __builtin_reduce_or((M)x) != 0; }
     static inline R sum(V x) {
         V a = x + __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
         return (a[0] + a[1]) + (a[2] + a[3]);
@@ -108,10 +120,12 @@ struct Vec {
 
 // A tile: where it lies, and its pixels' transmittance.
 struct Tile {
+    const Constants& constants;
     int camera, tx, ty, width, height, live;
     V T[GROUPS];
 
-    inline Tile(int tile, int width_, int height_) : width(width_), height(height_) {
+    inline Tile(int tile, int width_, int height_, const Constants& constants_)
+        : constants(constants_), width(width_), height(height_) {
         const int nx = (width + TILE - 1) / TILE, ny = (height + TILE - 1) / TILE;
         camera = tile / (nx * ny);
         ty = tile / nx % ny;
@@ -127,22 +141,23 @@ struct Tile {
     inline long long pixel(int g) const {
         return ((long long)camera * height + ty * TILE + g / 2) * width + tx * TILE + g % 2 * LANES;
     }
-    // Lets an opacity (not yet clamped) pass over group g: sets the weights T * alpha, 0 for pixels that it does not
-    // reach, and returns the mask of those it does.
-    inline unsigned step(int g, V raw, V& weight) {
-        const V alpha = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
-        const V before = T[g], next = before - before * alpha;
-        M hit = (alpha >= ALPHA_MIN) & (before > R(0));
-        V after = hit ? next : before;
-        const M stop = hit & (next <= T_MIN);
+    // Lets an opacity (not yet clamped) pass over group g; returns it, clamped, and sets the weights T * alpha: both are
+    // 0 at pixels that it does not reach. Comparisons instead of min, which would look for NaN.
+    inline V step(int g, V raw, V& weight) {
+        const V before = T[g], clamped = raw < constants.alpha_max ? raw : constants.alpha_max;
+        const M hit = (clamped >= constants.alpha_min) & (before > V{});
+        V alpha = Vec::keep(hit, clamped);
+        weight = alpha * before;
+        V after = before - weight;
+        const M stop = hit & (after <= constants.t_min);
         if (const unsigned stopped = Vec::bits(stop)) {
             live -= __builtin_popcount(stopped);
-            hit &= ~stop;
+            alpha = Vec::keep(~stop, alpha);
+            weight = Vec::keep(~stop, weight);
             after = stop ? -before : after;
         }
         T[g] = after;
-        weight = Vec::keep(hit, alpha * before);
-        return Vec::bits(hit);
+        return alpha;
     }
     inline int lanes(int g) const {
         const int left = width - tx * TILE - g % 2 * LANES;
@@ -174,25 +189,25 @@ struct Intersection {
 
 // One Gaussian as a tile sees it.
 struct Splat {
-    R x, y, a, b, c, A, Bc, C;
+    const Constants& constants;
     V dx[2], px[2], bx[2];
+    V dy[2], cy[2];  // of rows
     unsigned rows[2];
 
-    inline Splat(const Record& r, const Tile& tile) {
-        x = r.x - R(tile.tx * TILE) - R(0.5);
-        y = r.y - R(tile.ty * TILE) - R(0.5);
-        A = r.A, Bc = r.B, C = r.C;
-        a = R(-0.5) * LOG2E * A, b = -LOG2E * Bc, c = R(-0.5) * LOG2E * C;
+    inline Splat(const Record& r, const Tile& tile) : constants(tile.constants) {
+        const R x = r.x - R(tile.tx * TILE) - R(0.5), y = r.y - R(tile.ty * TILE) - R(0.5);
+        const R a = R(-0.5) * LOG2E * r.A, b = -LOG2E * r.B, c = R(-0.5) * LOG2E * r.C;
         // Columns of each row within the ellipse, a little enlarged against rounding.
-        const R q = r.reach * R(1.01) + R(0.01), det = A * C - Bc * Bc, inv = R(1) / A;
+        const R q = r.reach * R(1.01) + R(0.01), det = r.A * r.C - r.B * r.B, inv = R(1) / r.A;
         rows[0] = rows[1] = 0;
         for (int i = 0; i < 2; i++) {
-            const V dy = Vec::iota() + (R(i * LANES) - y);
-            const V disc = q * A - det * dy * dy;
-            const V half = __builtin_elementwise_sqrt(__builtin_elementwise_max(disc, V{})) * inv + SLACK;
-            const V mid = x - Bc * inv * dy;
+            dy[i] = (Vec::iota() + R(i * LANES)) - y;
+            cy[i] = c * dy[i];
+            const V disc = q * r.A - det * dy[i] * dy[i];
+            const V half = __builtin_elementwise_sqrt(disc > V{} ? disc : V{}) * inv + SLACK;
+            const V mid = x - r.B * inv * dy[i];
             const V lo = mid - half, hi = mid + half;
-            const M in = disc >= R(0);
+            const M in = disc >= V{};
             rows[0] |= Vec::bits(in & (hi >= R(0)) & (lo <= R(7))) << (i * LANES);
             rows[1] |= Vec::bits(in & (hi >= R(8)) & (lo <= R(15))) << (i * LANES);
         }
@@ -202,8 +217,11 @@ struct Splat {
             bx[h] = b * dx[h];
         }
     }
+    inline R down(int row) const { return ((const R*)dy)[row]; }
     // Opacity before clamping at the pixels of half h of a row.
-    inline V alpha(int h, R dy) const { return Vec::exp2(px[h] + dy * (bx[h] + c * dy)); }
+    inline V alpha(int h, int row) const {
+        return constants.exp2(px[h] + down(row) * (bx[h] + ((const R*)cy)[row]));
+    }
 };
 """
 

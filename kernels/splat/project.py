@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import bridge
+from ..bridge import flat
 from .frame import Frame, Settings
 from .projection import projection
 
@@ -20,7 +21,8 @@ def renderer(like: Tensor):
 class Gaussians:
     """Inputs of a projection, detached and contiguous: see :func:`rasterization`; absent ones are None.
 
-    ``usable`` [N] or [C * N] marks Gaussians whose colours are numbers; ``eyes`` [C, 3] are the camera centres.
+    ``usable`` [N] or [C * N] marks Gaussians whose colours are numbers; ``eyes`` [C, 3] are the camera centres,
+    where there are harmonics.
     """
 
     means: Tensor
@@ -32,24 +34,17 @@ class Gaussians:
     sh: Tensor | None
     viewmats: Tensor
     Ks: Tensor
-    eyes: Tensor
+    eyes: Tensor | None
 
     def arguments(self, adjoint: bool = False) -> list:
         """The kernels' leading arguments."""
-        share = bridge.share
-        dtype = self.means.dtype
-        vec3, vec4 = bridge.vector(3, dtype), bridge.vector(4, dtype)
-        mat33, mat44 = bridge.matrix(3, dtype), bridge.matrix(4, dtype)
         sh, sh_count, per_camera = self.sh, 0, 0
         if sh is not None:
             sh_count, per_camera = sh.shape[-2], int(sh.ndim == 4)
-            sh = sh.view(-1, 3)
-        usable = [] if adjoint else [share(self.usable)]
+        usable = [] if adjoint else [flat(self.usable)]
         return [
-            share(self.means, vec3), share(self.quats, vec4), share(self.scales, vec3),
-            share(None if self.covars is None else self.covars.view(-1)), share(self.opacities), *usable,
-            share(sh, vec3), sh_count, per_camera, share(self.viewmats, mat44), share(self.Ks, mat33),
-            share(self.eyes, vec3),
+            flat(self.means, 3), flat(self.quats, 4), flat(self.scales, 3), flat(self.covars), flat(self.opacities),
+            *usable, flat(sh, 3), sh_count, per_camera, flat(self.viewmats, 16), flat(self.Ks, 9), flat(self.eyes, 3),
         ]  # fmt: skip
 
 
@@ -65,20 +60,18 @@ def project(gaussians: Gaussians, settings: Settings) -> Frame:
     means = gaussians.means
     cameras, count = len(gaussians.viewmats), len(means)
     total = cameras * count
-    share = bridge.share
     means2d, conics = means.new_empty(total, 2), means.new_empty(total, 3)
     depths, opacities = means.new_empty(total), means.new_empty(total)
     radii = torch.empty(total, 2, dtype=torch.int32, device=means.device)
     boxes = torch.empty(total, 4, dtype=torch.int32, device=means.device)
     colors = means.new_empty(total, 3) if s.degree >= 0 else None
-    vec2, vec3 = bridge.vector(2, means.dtype), bridge.vector(3, means.dtype)
     bridge.launch(
         projection(*variant(s, gaussians)),
         total,
         [
             *gaussians.arguments(), s.width, s.height, s.near_plane, s.far_plane, s.radius_clip, s.eps2d,
-            share(means2d, vec2), share(depths), share(conics, vec3), share(opacities), share(radii, bridge.VEC2I),
-            share(boxes, bridge.VEC4I), share(colors, vec3),
+            flat(means2d, 2), flat(depths), flat(conics, 3), flat(opacities), flat(radii, 2), flat(boxes, 4),
+            flat(colors, 3),
         ],
         means,
     )  # fmt: skip

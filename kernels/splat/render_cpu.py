@@ -12,7 +12,7 @@ from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
 from .native import RECORD_INTS
 from .order import ordering
 from .strongest_cpu import strongest_kernel
-from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint
+from .tiles_cpu import MAX_CHANNELS, color_reduction, compositing, compositing_adjoint, lifting
 
 BLOCK = 4096  # Gaussians per task when records are written
 SCRATCH = 256 << 20  # bytes of gradient rows made at a time
@@ -30,7 +30,7 @@ def _scene(frame: Frame, *extra) -> list:
 
 def arrange(frame: Frame, boxes: Tensor) -> None:
     """Sort by depth, list per tile, find the visible if packed; ``boxes`` [C * N, 4] are rectangles of tiles."""
-    s, share = frame.settings, bridge.share
+    s = frame.settings
     real = _real(frame.depths)
     order, deal = ordering(real)
     total = len(frame.depths)
@@ -40,11 +40,11 @@ def arrange(frame: Frame, boxes: Tensor) -> None:
     ordered, firsts, slots, starts = ints.split((2 * total, total, total, tiles + 1))
     keys = torch.empty(2 * total, dtype=torch.int64)
     counts = torch.empty(3, dtype=torch.int64)
-    boxes_, radii_ = share(boxes, bridge.VEC4I), share(frame.radii, bridge.VEC2I)
+    boxes_ = flat(boxes, 4)
     bridge.launch_once(
         order,
         [
-            flat(frame.depths), radii_, boxes_, frame.gaussians, tiles_x, tiles_y, int(s.packed), flat(keys),
+            flat(frame.depths), flat(frame.radii, 2), boxes_, frame.gaussians, tiles_x, tiles_y, int(s.packed), flat(keys),
             flat(ordered), flat(firsts), flat(slots), flat(starts), flat(counts),
         ],
     )  # fmt: skip
@@ -78,7 +78,7 @@ def usable(colors: Tensor) -> Tensor:
     colors = colors.contiguous()
     marks = torch.empty(colors.shape[:-1], dtype=torch.bool).view(-1)
     arguments = [flat(colors), colors.shape[-1], flat(marks)]
-    bridge.launch(finite_kernel(_real(colors)), len(marks), arguments, colors)
+    bridge.launch(finite_kernel(_real(colors)), len(marks), arguments, colors, grain=1 + (1 << 16) // colors.shape[-1])
     return marks
 
 
@@ -159,10 +159,11 @@ def lift(
     [C, H, W, D]: adds to ``sums`` [rows, D], and the weights to ``totals`` [rows]; or overwrites them."""
     channels = maps.shape[-1]
     if channels < MIN_CHANNELS:
-        wide = sums.new_zeros(len(sums), MIN_CHANNELS)
-        padded = torch.nn.functional.pad(maps, (0, MIN_CHANNELS - channels))
-        lift(frame, padded, wide, totals, accumulate, first)
-        sums += wide[:, :channels]
+        rows = bridge.empty(maps, len(frame.list), channels + 1)
+        bridge.launch_tasks(lifting(_real(maps), channels), frame.tasks, [*_scene(frame), flat(maps), flat(rows)])
+        _sum_colors(frame, rows, 0, channels, sums, 0, accumulate)
+        if totals is not None:
+            _sum_colors(frame, rows, channels, 1, totals[:, None], 0, accumulate)
         return
     kernel = channel_kernels(_real(maps))[2]
     while first < channels:

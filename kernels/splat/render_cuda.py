@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 
 from .. import bridge
+from ..bridge import flat
+from .channels_cuda import GROUPS, channel_kernels
 from .frame import PER_GAUSSIAN, PER_SPLAT, Frame
-from .tiles_cuda import PIXELS, REGISTERS, compositing, emission
+from .native_cuda import PIXELS, lanes
+from .pixels_cuda import MAX_CHANNELS, compositing
+from .tiles_cuda import emission, weighing
 
 
 def arrange(frame: Frame, boxes: Tensor) -> None:
     """Sort by depth, list per tile, compact if packed."""
-    s, share = frame.settings, bridge.share
+    s = frame.settings
     tiles_x, tiles_y = s.tiles
     tiles = frame.cameras * tiles_x * tiles_y
     visible = frame.radii[:, 0] > 0
@@ -33,8 +37,8 @@ def arrange(frame: Frame, boxes: Tensor) -> None:
     tile, splat = torch.empty(2, intersections, dtype=torch.int32, device=boxes.device)
     firsts = ends - covered[drawn]
     arguments = [
-        share(drawn), share(boxes, bridge.VEC4I), share(frame.slots), share(firsts), frame.gaussians, tiles_x,
-        tiles_y, share(tile), share(splat),
+        flat(drawn), flat(boxes, 4), flat(frame.slots), flat(firsts), frame.gaussians, tiles_x, tiles_y, flat(tile),
+        flat(splat),
     ]  # fmt: skip
     bridge.launch(emission(bridge.REAL[frame.depths.dtype]), len(drawn), arguments, boxes)
     tile, by_tile = tile.sort(stable=True)
@@ -65,50 +69,27 @@ def _rows(frame: Frame) -> Tensor | None:
     return rows % frame.gaussians if frame.settings.colors_of == PER_GAUSSIAN else rows
 
 
-def _scene(frame: Frame, channels: int, means2d: Tensor, conics: Tensor, opacities: Tensor) -> list:
-    s, share = frame.settings, bridge.share
-    rows = _rows(frame)
+def _scene(frame: Frame, channels: int, widths: tuple[int, int] = (1, 1)) -> list:
+    """Leading arguments of the kernels; centres and conics as vectors of ``widths``."""
+    s = frame.settings
     return [
-        s.width, s.height, channels, share(frame.starts), share(frame.list),
-        share(means2d.view(-1, 2), bridge.vector(2, means2d.dtype)),
-        share(conics.view(-1, 3), bridge.vector(3, conics.dtype)), share(opacities.view(-1)), share(rows),
+        s.width, s.height, channels, flat(frame.starts), flat(frame.list), flat(frame.means2d, widths[0]),
+        flat(frame.conics, widths[1]), flat(frame.opacities), flat(_rows(frame)),
     ]  # fmt: skip
-
-
-def _geometry(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
-    return frame.means2d, frame.conics, frame.opacities
-
-
-def _table(tensor: Tensor | None):
-    """Rows of channels."""
-    return bridge.share(None if tensor is None else tensor.view(-1, tensor.shape[-1]))
-
-
-def _line(tensor: Tensor | None):
-    return bridge.share(None if tensor is None else tensor.view(-1))
-
-
-def _kernels(like: Tensor, channels: int):
-    """Kernels for threads that hold a power of two of channels."""
-    registers = 4
-    while registers < min(channels, REGISTERS):
-        registers *= 2
-    return registers, compositing(bridge.REAL[like.dtype], registers)
 
 
 def images(frame: Frame, colors: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """``(image [C, H, W, D], alpha, transmittance [C, H, W])``; colours [rows, D]."""
-    channels = colors.shape[-1]
+    channels, real = colors.shape[-1], bridge.REAL[colors.dtype]
     shape = (frame.cameras, frame.settings.height, frame.settings.width)
     image = colors.new_empty(*shape, channels)
     alphas, transmittance = colors.new_empty(shape), colors.new_empty(shape)
-    registers, kernels = _kernels(colors, channels)
-    threads = frame.tasks * PIXELS
-    arguments = [
-        *_scene(frame, channels, *_geometry(frame)), _table(colors), _table(backgrounds), _table(image), _line(alphas),
-        _line(transmittance), threads,
-    ]  # fmt: skip
-    bridge.launch(kernels[0], threads * -(-channels // registers), arguments, colors)
+    if channels <= MAX_CHANNELS:
+        kernel, passes = compositing(real, channels)[0], 1
+    else:
+        kernel, passes = channel_kernels(real)[0], -(-channels // (GROUPS * lanes(colors)))
+    arguments = [*_scene(frame, channels), *map(flat, (colors, backgrounds, image, alphas, transmittance))]
+    bridge.launch(kernel, frame.tasks * PIXELS * passes, arguments, colors)
     return image, alphas, transmittance
 
 
@@ -125,7 +106,7 @@ def adjoint(
     geometry: bool,
 ) -> tuple[tuple, Tensor]:
     """``((v_means2d, v_absolute, v_conics, v_opacities), v_colors)`` of :func:`images`."""
-    channels = colors.shape[-1]
+    channels, real = colors.shape[-1], bridge.REAL[colors.dtype]
     v_colors = torch.zeros_like(colors)
     if not geometry:
         lift(frame, v_image, v_colors, None)
@@ -133,12 +114,10 @@ def adjoint(
     v_means2d = conics.new_zeros(*opacities.shape, 2)
     absolute = torch.zeros_like(v_means2d) if absgrad else None
     v_conics, v_opacities = torch.zeros_like(conics), torch.zeros_like(opacities)
-    kernel = _kernels(colors, channels)[1][1]
-    arguments = [
-        *_scene(frame, channels, *_geometry(frame)), _table(colors), _table(image), _line(transmittance),
-        _table(v_image), _line(v_alphas), _table(v_means2d), _table(absolute), _table(v_conics), _line(v_opacities),
-        _table(v_colors),
-    ]  # fmt: skip
+    kernel = (compositing(real, channels) if channels <= MAX_CHANNELS else channel_kernels(real))[1]
+    known = (colors, image, transmittance, v_image, v_alphas)
+    found = (v_means2d, absolute, v_conics, v_opacities, v_colors)
+    arguments = [*_scene(frame, channels), *map(flat, known), *map(flat, found)]
     bridge.launch(kernel, frame.tasks * PIXELS, arguments, colors)
     return (v_means2d, absolute, v_conics, v_opacities), v_colors
 
@@ -146,11 +125,8 @@ def adjoint(
 def lift(frame: Frame, maps: Tensor, sums: Tensor, totals: Tensor | None) -> None:
     """Adjoint of :func:`images` with respect to colours, for any ``maps`` [C, H, W, D]: adds to ``sums`` [rows, D], and
     the weights to ``totals`` [rows]."""
-    channels = maps.shape[-1]
-    kernel = _kernels(maps, channels)[1][2]
-    arguments = [
-        *_scene(frame, channels, *_geometry(frame)), _table(maps), _table(sums), _line(totals),
-    ]  # fmt: skip
+    kernel = channel_kernels(bridge.REAL[maps.dtype])[2]
+    arguments = [*_scene(frame, maps.shape[-1]), *map(flat, (maps, sums, totals))]
     bridge.launch(kernel, frame.tasks * PIXELS, arguments, maps)
 
 
@@ -159,8 +135,8 @@ def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     shape = (frame.cameras, frame.settings.height, frame.settings.width, k)
     ids = torch.full(shape, -1, dtype=torch.int64, device=frame.depths.device)
     weights = frame.depths.new_zeros(shape)
-    kernel = _kernels(weights, 1)[1][3]
-    arguments = [*_scene(frame, k, *_geometry(frame)), _table(ids), _table(weights)]
+    kernel = weighing(bridge.REAL[weights.dtype])[0]
+    arguments = [*_scene(frame, k, (2, 3)), bridge.share(ids.view(-1, k)), bridge.share(weights.view(-1, k))]
     bridge.launch(kernel, frame.tasks * PIXELS, arguments, weights)
     return ids, weights
 
@@ -169,7 +145,7 @@ def cell_sums(frame: Frame) -> tuple[Tensor, Tensor]:
     """Gaussian of each intersection with a tile, in the order of ``frame.list`` [E], and the sums of its weights over
     the tile's four cells, row by row [E, 4]."""
     sums = frame.depths.new_zeros(len(frame.list), 4)
-    kernel = _kernels(sums, 1)[1][4]
-    arguments = [*_scene(frame, 4, *_geometry(frame)), _table(sums)]
+    kernel = weighing(bridge.REAL[sums.dtype])[1]
+    arguments = [*_scene(frame, 4, (2, 3)), bridge.share(sums)]
     bridge.launch(kernel, frame.tasks * PIXELS, arguments, sums)
     return _rows(frame)[frame.list.long()], sums

@@ -7,10 +7,12 @@ from ..once import once
 from .native import snippet
 
 _STRONGEST = r"""
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
+    V least[GROUPS] = {};  // of the weights that a pixel keeps
     for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
         const Record& r = list.next();
         const Splat s(r, tile);
@@ -19,14 +21,16 @@ while (true) {
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
                 V w;
-                for (unsigned lanes = tile.step(g, s.alpha(h, R(row) - s.y), w); lanes; lanes &= lanes - 1) {
+                tile.step(g, s.alpha(h, row), w);
+                for (unsigned lanes = Vec::bits(w > least[g]); lanes; lanes &= lanes - 1) {
                     const int j = __builtin_ctz(lanes);
                     R* best = weights.data + (tile.pixel(g) + j) * k;
                     long long* who = (long long*)ids.data + (tile.pixel(g) + j) * k;
                     int at = k;
                     for (; at > 0 && w[j] > best[at - 1]; at--)
                         if (at < k) best[at] = best[at - 1], who[at] = who[at - 1];
-                    if (at < k) best[at] = w[j], who[at] = id;
+                    best[at] = w[j], who[at] = id;
+                    least[g][j] = best[k - 1];
                 }
             }
     }

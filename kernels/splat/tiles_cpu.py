@@ -1,4 +1,4 @@
-"""Compositing on the CPU for up to eight channels, and its adjoint.
+"""Compositing on the CPU for up to sixteen channels, its adjoint, and maps lifted by it.
 
 One task is one tile: Gaussians outside, pixels inside, eight at a time, over the groups of pixels that the ellipse
 covers. The adjoint replays the image front to back with the same arithmetic: with R = sum over the Gaussians behind of
@@ -16,10 +16,11 @@ from .native import snippet
 MAX_CHANNELS = 16
 
 _FORWARD = r"""
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     V image[D][GROUPS] = {};
     for (List list(records.data, entries.data, starts.data, index); list.more() && tile.live > 0;) {
         const Record& r = list.next();
@@ -30,7 +31,7 @@ while (true) {
             for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                 const int row = __builtin_ctz(rows), g = 2 * row + h;
                 V w;
-                tile.step(g, s.alpha(h, R(row) - s.y), w);
+                tile.step(g, s.alpha(h, row), w);
                 for (int d = 0; d < D; d++) image[d][g] += w * f[d];
             }
     }
@@ -53,10 +54,11 @@ while (true) {
 # q dx dy, q dy dy, then (ABS) |q dx'|, |q dy'| with (dx', dy') = conic (dx, dy), then the gradient of the colour.
 _BACKWARD = r"""
 constexpr int WIDTH = 6 + 2 * ABS + D;
+const Constants constants = Constants().hidden();
 while (true) {
     const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
     if (index >= tasks) return;
-    Tile tile(index, width, height);
+    Tile tile(index, width, height, constants);
     V v[D][GROUPS] = {}, rest[GROUPS] = {};
     for (int g = 0; g < GROUPS; g++) {
         const long long pixel = tile.pixel(g);
@@ -78,36 +80,74 @@ while (true) {
         if (tile.live > 0) {
             const Splat s(record, tile);
             const R* f = colors.data + (long long)record.color * D;
-            for (int h = 0; h < 2; h++)
+            for (int h = 0; h < 2; h++) {
+                const V dx = s.dx[h];
+                V q0 = {}, q1 = {}, q2 = {};  // sums over rows of q, q dy, q dy dy
                 for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h;
-                    const R dy = R(row) - s.y;
-                    const V dx = s.dx[h], raw = s.alpha(h, dy);
-                    const V T = tile.T[g], alpha = __builtin_elementwise_min(raw, Vec::all(ALPHA_MAX));
+                    const R dy = s.down(row);
+                    const V raw = s.alpha(h, row), T = tile.T[g];
                     V w;
-                    if (!tile.step(g, raw, w)) continue;
+                    const V alpha = tile.step(g, raw, w);
+                    if (!Vec::any(w)) continue;
                     V c = f[0] * v[0][g];
                     for (int d = 1; d < D; d++) c += f[d] * v[d][g];
                     const V left = rest[g] - w * c;
                     rest[g] = left;
-                    const V slope = T * c - left / (R(1) - alpha);
-                    const V q = Vec::keep((w > R(0)) & (raw <= ALPHA_MAX), alpha * slope);
-                    const V qx = q * dx, qy = q * dy;
-                    sum[0] += q;
-                    sum[1] += qx;
-                    sum[2] += qy;
-                    sum[3] += qx * dx;
-                    sum[4] += qx * dy;
-                    sum[5] += qy * dy;
+                    const V slope = T * c - left / (constants.one - alpha);
+                    const V q = Vec::keep(raw <= constants.alpha_max, alpha * slope);
+                    const V qy = q * dy;
+                    q0 += q;
+                    q1 += qy;
+                    q2 += qy * dy;
                     if constexpr (ABS) {
-                        const V gx = s.A * qx + s.Bc * qy, gy = s.Bc * qx + s.C * qy;
+                        const V qx = q * dx;
+                        const V gx = record.A * qx + record.B * qy, gy = record.B * qx + record.C * qy;
                         sum[6] += __builtin_elementwise_max(gx, -gx);
                         sum[7] += __builtin_elementwise_max(gy, -gy);
                     }
                     for (int d = 0; d < D; d++) sum[6 + 2 * ABS + d] += w * v[d][g];
                 }
+                const V qx = q0 * dx;
+                sum[0] += q0;
+                sum[1] += qx;
+                sum[2] += q1;
+                sum[3] += qx * dx;
+                sum[4] += q1 * dx;
+                sum[5] += q2;
+            }
         }
         Vec::sums(sum, WIDTH, row_out);
+    }
+}
+"""
+
+# Row of an intersection: the sums over pixels of the weight times each channel of the maps, then of the weight.
+_LIFT = r"""
+const Constants constants = Constants().hidden();
+while (true) {
+    const int index = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
+    if (index >= tasks) return;
+    Tile tile(index, width, height, constants);
+    V v[D][GROUPS] = {};
+    for (int g = 0; g < GROUPS; g++)
+        for (int j = 0; j < tile.lanes(g); j++)
+            for (int d = 0; d < D; d++) v[d][g][j] = maps.data[(tile.pixel(g) + j) * D + d];
+    for (List list(records.data, entries.data, starts.data, index); list.more();) {
+        const Record& record = list.next();
+        V sum[D + 1] = {};
+        if (tile.live > 0) {
+            const Splat s(record, tile);
+            for (int h = 0; h < 2; h++)
+                for (unsigned rows = s.rows[h]; rows; rows &= rows - 1) {
+                    const int row = __builtin_ctz(rows), g = 2 * row + h;
+                    V w;
+                    tile.step(g, s.alpha(h, row), w);
+                    for (int d = 0; d < D; d++) sum[d] += w * v[d][g];
+                    sum[D] += w;
+                }
+        }
+        Vec::sums(sum, D + 1, rows.data + Intersection::of(record, tile) * (D + 1));
     }
 }
 """
@@ -219,6 +259,21 @@ def compositing_adjoint(real, channels: int, absolute: bool):
         elements=True,
     )  # fmt: skip
     return adjoint, reduction
+
+
+@once
+def lifting(real, channels: int):
+    """Kernel that sums maps of ``channels`` (at most MAX_CHANNELS) channels, and weights, for each intersection."""
+    reals, ints = wp.array(dtype=real), wp.array(dtype=wp.int32)
+    return kernel(
+        "lift",
+        f"semaflow_lift_{real.__name__}_{channels}",
+        snippet(real, _LIFT, D=channels),
+        {
+            "width": int, "height": int, "starts": ints, "entries": ints, "records": ints, "maps": reals,
+            "rows": reals, "tasks": int, "counter": ints,
+        },
+    )  # fmt: skip
 
 
 @once
