@@ -32,27 +32,26 @@ def sheet(tracks: np.ndarray, bodies: list[RigidBody], frames: np.ndarray, guess
     """The ``tracks`` [K] of one thing as points of a sheet; None where they do not fit one.
 
     Seen from nearly square on, a surface that bends one way looks as one that bends the other way, so that a guess of
-    all of it is easily half wrong. Several are adjusted: the given one, and for each of the ``bodies`` of the thing how
-    its tracks would swing on that alone, as cloth does on a pole. The likeliest is kept. How far away the whole is, the
-    guess tells.
+    all of it is easily half wrong. Several are adjusted: for each of the ``bodies`` of the thing, how its tracks would
+    swing on that alone, as cloth does on a pole. The likeliest is kept. What is beside what, and how far away the whole
+    is, the guess tells.
 
     Args:
-        frames: [F] in which the thing is known.
+        frames: [F] in which the thing is known, those of one of the bodies.
         guess: positions [K, F, 3] of the tracks in scene units.
     """
     apart = apartness(guess, views.visible[np.ix_(tracks, frames)])
     spread = _spread(apart, POINTS)
     links, known = _links(apart[np.ix_(spread, spread)])
     if len(known) <= len(LINKS):
-        return None
+        return None  # too few to tell
     spread = spread[known]
     members = tracks[spread]
     own = views.only(members).during(frames)
-    starts = [guess[spread]]
-    for body in bodies:
-        if np.isin(frames, body.frames).all():
-            riding = bent(body, members, views, np.zeros((0, 3)))
-            starts.append(riding[:, np.isin(body.frames, frames)])
+    starts = [
+        bent(body, members, views, np.zeros((0, 3)))[:, np.isin(body.frames, frames)]
+        for body in bodies if np.isin(frames, body.frames).all()
+    ]
     rough = Isometry(own, links, guess[spread], ROUGH)
     likeliest = min((rough.adjust(start, STEPS) for start in starts), key=lambda found: found.cost)
     found = Isometry(own, links, guess[spread], Usual()).adjust(likeliest.positions, STEPS)

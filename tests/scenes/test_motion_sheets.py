@@ -88,7 +88,7 @@ def test_what_stretches_is_no_sheet():
 
 def test_too_few_points_are_no_sheet():
     world = waving()
-    assert sheet(np.arange(6), [], np.arange(FRAMES), world[:6], seen(world)) is None
+    assert sheet(np.arange(6), [pole(world)], np.arange(FRAMES), world[:6], seen(world)) is None
 
 
 def test_gradient_by_finite_differences():
