@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from semaflow.scenes.motion.follow import Tracks2D
 from semaflow.scenes.motion.isometry import Isometry, Usual, _Look, _System, splines
+from semaflow.scenes.motion.lifting import _place
 from semaflow.scenes.motion.rigid import RigidBody
 from semaflow.scenes.motion.sheets import sheet
 from semaflow.scenes.motion.sightings import Sightings
@@ -128,3 +130,23 @@ def test_paths_are_smooth_between_frames_that_need_not_be_even():
     assert np.linalg.matrix_rank(basis) == basis.shape[1] < len(times)
     path = np.stack([times, times**2, times**3], -1)
     assert np.allclose(basis @ np.linalg.pinv(basis) @ path, path)
+
+
+@pytest.mark.parametrize("stiff", [False, True])
+def test_only_a_thing_whose_largest_body_bends_is_taken_for_a_sheet(stiff):
+    """A rigid motion explains a cloth in part; told that it explained it well, its points stay where it puts them."""
+    world = waving()
+    views = seen(world)
+    tracks = Tracks2D(views.pixels.copy(), views.visible.copy(), np.zeros(len(world), int))
+    members = np.setdiff1d(np.arange(len(world)), pole(world).members)
+    middle = world.mean((0, 1))
+    still = np.tile(np.eye(3), (FRAMES, 1, 1)), np.tile(middle, (FRAMES, 1))
+    rest = world[members].mean(1)
+    cloth = RigidBody(members, np.arange(FRAMES), rest - middle, *still, 0.1 if stiff else 0.4, 0.01)
+    positions = np.full(world.shape, np.nan)
+    things, rigid = _place([np.arange(len(world))], [cloth, pole(world)], tracks, positions, views, 0.3)
+    error = np.linalg.norm(positions - world, axis=-1)
+    if stiff:
+        assert rigid.any() and np.allclose(positions[rigid & (things == 0)].std(1), 0, atol=1e-9)
+    else:
+        assert (things == 0).all() and not rigid.any() and np.median(error) < 0.03
