@@ -17,6 +17,7 @@ LINKS = (0, 1, 2, 3, 4, 5, 7, 9, 14, 22)  # which of the others, by how far they
 STEPS = 12  # of each adjustment at most
 FOLLOWED = 0.5  # pixels of median reprojection error up to which the sheet explains its tracks
 UNSTRETCHED = 0.02  # median relative change of lengths up to which it is one
+ELSEWHERE = 1.0  # radii of the thing that its points may be, in the median, from where they were guessed
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,14 @@ def sheet(tracks: np.ndarray, bodies: list[RigidBody], frames: np.ndarray, guess
     rough = Isometry(own, links, guess[spread], ROUGH)
     likeliest = min((rough.adjust(start, STEPS) for start in starts), key=lambda found: found.cost)
     found = Isometry(own, links, guess[spread], Usual()).adjust(likeliest.positions, STEPS)
-    return Sheet(members, found.positions) if found.error < FOLLOWED and found.strain < UNSTRETCHED else None
+    moved = np.median(np.linalg.norm(found.positions - guess[spread], axis=-1)) / _radius(guess[spread])
+    fits = found.error < FOLLOWED and found.strain < UNSTRETCHED and moved < ELSEWHERE
+    return Sheet(members, found.positions) if fits else None
+
+
+def _radius(positions: np.ndarray) -> float:
+    """Of points [K, F, 3], the median over them of how far they are from their middle."""
+    return float(np.median(np.linalg.norm(positions - np.median(positions, 0), axis=-1)))
 
 
 def _spread(apart: np.ndarray, count: int) -> np.ndarray:

@@ -150,3 +150,11 @@ def test_only_a_thing_whose_largest_body_bends_is_taken_for_a_sheet(stiff):
         assert rigid.any() and np.allclose(positions[rigid & (things == 0)].std(1), 0, atol=1e-9)
     else:
         assert (things == 0).all() and not rigid.any() and np.median(error) < 0.03
+
+
+def test_what_runs_away_from_where_it_was_is_no_sheet():
+    """The same sightings would make a sheet anywhere: one that ends far from where its body moved is not believed."""
+    world = waving()
+    views = seen(world)
+    far = world + 1.5 * (np.arange(len(world)) % 2)[:, None, None] * (world - views.eyes)
+    assert sheet(np.arange(len(world)), [pole(world)], np.arange(FRAMES), far, views) is None
