@@ -22,6 +22,7 @@ from .least_motion import least_motion
 from .limbs import RIGID, attached, hanging
 from .rigid import RigidBody
 from .segments import segments
+from .sheets import sheet
 from .sightings import Sightings
 
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
@@ -54,8 +55,9 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     A first guess (:mod:`.least_motion`) tells the things apart (:mod:`.segments`); each is then solved as a rigid body
     (:mod:`.rigid`), its points matched anew (:mod:`.templates`), and all tracks asked which body explains them
     (:mod:`.belonging`), in turn. How far away a body is, its smooth motion tells, and the ground it stands on
-    (:mod:`.contact`); what swings (:mod:`.limbs`) or bends (:mod:`.bending`) keeps to the body it hangs on. Tracks of
-    things too small to tell keep the guess; tracks that run among those of a body and belong to none are left out.
+    (:mod:`.contact`); what swings (:mod:`.limbs`) or bends (:mod:`.bending`) keeps to the body it hangs on, and what
+    bends all over without stretching (:mod:`.sheets`) to its lengths. Tracks of things too small to tell keep the
+    guess; tracks that run among those of a body and belong to none are left out.
 
     Args:
         masks: [T, H, W] bool, the moving pixels of the training frames.
@@ -107,7 +109,27 @@ def _place(groups: list[np.ndarray], bodies: list[RigidBody], tracks: Tracks2D, 
         whole = [things[other.members[0]] for other in parents if attached(parent, other, 2 * spread)]
         things[np.concatenate([parent.members, loose])] = whole[0] if whole else len(parents)
         parents.append(parent)
+    for thing in np.unique(things[things >= 0]):
+        whole = [body for body in parents if things[body.members[0]] == thing]
+        _as_sheet(thing, whole, things, rigid, positions, views)
     return things, rigid
+
+
+def _as_sheet(thing: int, bodies: list[RigidBody], things: np.ndarray, rigid: np.ndarray, positions: np.ndarray,
+             views: Sightings) -> None:
+    """Place the points of a ``thing`` whose largest body bends as those of a sheet (:mod:`.sheets`), where they are;
+    tracks of it that are none, or more than tell its shape, are then part of no thing."""
+    largest = max(bodies, key=lambda body: len(body.members))
+    tracks = np.flatnonzero(things == thing)
+    guess = positions[np.ix_(tracks, largest.frames)]
+    known = np.isfinite(guess).all((1, 2))
+    if largest.error <= RIGID or not known.any():
+        return
+    found = sheet(tracks[known], bodies, largest.frames, guess[known], views)
+    if found is None:
+        return
+    things[tracks], rigid[tracks], things[found.members] = -1, False, thing
+    positions[np.ix_(found.members, largest.frames)] = found.positions
 
 
 def _restore(which: np.ndarray, views: Sightings, tracks: Tracks2D) -> None:

@@ -58,6 +58,11 @@ class Sightings:
         """A copy of the ``tracks`` [K] alone."""
         return Sightings(self.pixels[tracks], self.visible[tracks], self.viewmats, self.Ks, self.times)
 
+    def during(self, frames: np.ndarray) -> Sightings:
+        """The ``frames`` [F] alone."""
+        pixels, visible = self.pixels[:, frames], self.visible[:, frames]
+        return Sightings(pixels, visible, self.viewmats[frames], self.Ks[frames], self.times[frames])
+
     def riding(self, frames: np.ndarray, rotations: np.ndarray, places: np.ndarray) -> Sightings:
         """The same seen by somebody who rides on a thing that has the poses ``rotations`` [F, 3, 3] and ``places``
         [F, 3] in ``frames`` [F]: the cameras move about it. In other frames nothing is visible."""
