@@ -18,6 +18,7 @@ from .. import bridge
 from ..native import kernel
 from ..once import once
 from .rays import Rays
+from .tasks_cpu import EACH_RAY, RAYS, TASKS, launch_rays
 
 _COMMON = r"""
 #pragma clang fp contract(fast)
@@ -66,17 +67,15 @@ auto blocks = [&](auto body) {
 const R one = 1;
 const long long stride = values.data ? channels : 0;
 const R* const from = values.data ? values.data : &one;
-// Calls body(ray, first sample, number of samples) for the segments of the rays of the tasks that this thread draws.
+"""
+
+_SEGMENTS = r"""
+// Calls body(ray, first sample, number of samples) for the segments of each ray, after begin(ray).
 auto segments = [&](auto begin, auto body) {
-    while (true) {
-        const int task = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
-        if (task >= tasks) return;
-        for (long long r = count * task / tasks; r < count * (task + 1) / tasks; r++) {
-            begin(r);
-            const long long first = rays.data[2 * r], end = first + rays.data[2 * r + 1];
-            for (long long i = first; i < end; i += SEGMENT) body(r, i, end - i < SEGMENT ? end - i : SEGMENT);
-        }
-    }
+    each_ray([&](long long r, long long first, long long end) {
+        begin(r);
+        for (long long i = first; i < end; i += SEGMENT) body(r, i, end - i < SEGMENT ? end - i : SEGMENT);
+    });
 };
 """
 
@@ -184,10 +183,6 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
 });
 """
 
-_TASKS_PER_THREAD = 16  # rays are of unequal length
-_GRAIN = 1 << 15  # numbers that are worth a task of their own
-
-
 @once
 def _kernels(real, sets: int):
     """Kernels ``(forward, adjoint)`` for so many sets of weights."""
@@ -201,13 +196,12 @@ def _kernels(real, sets: int):
         return ", ".join(f"{argument}.data" for argument in each(name))
 
     def made(name: str, source: str, arguments: dict):
-        source = _COMMON + source
+        source = _COMMON + EACH_RAY + _SEGMENTS + source
         marks = {"REAL": "float" if real is wp.float32 else "double", "SETS": str(sets)}
         marks |= {n.upper(): listed(n) for n in ("out", "weight", "v_out", "v_weight")}
         for mark, text in marks.items():
             source = source.replace(f"@{mark}@", text)
-        known = {"rays": wp.array(dtype=wp.int64), "count": wp.int64, "channels": int, "values": reals}
-        return kernel(name, module, source, known | arguments | {"tasks": int, "counter": wp.array(dtype=wp.int32)})
+        return kernel(name, module, source, RAYS | {"channels": int, "values": reals} | arguments | TASKS)
 
     weights = each("weight")
     return (
@@ -218,9 +212,7 @@ def _kernels(real, sets: int):
 
 def _launch(kernel, rays: Rays, values: Tensor | None, channels: int, arguments: Sequence[Tensor | None]) -> None:
     size = len(arguments[0]) * channels
-    tasks = max(min(rays.count, size // _GRAIN, _TASKS_PER_THREAD * bridge.threads()), min(rays.count, 1))
-    known = [bridge.flat(rays.packed), rays.count, channels, bridge.flat(values)]
-    bridge.launch_tasks(kernel, tasks, known + [bridge.flat(x) for x in arguments])
+    launch_rays(kernel, rays, size, [channels, bridge.flat(values), *(bridge.flat(x) for x in arguments)])
 
 
 def accumulate_cpu(rays: Rays, values: Tensor | None, weights: Sequence[Tensor]) -> list[Tensor]:
