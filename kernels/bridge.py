@@ -134,7 +134,7 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     takes longer than compositing into it. So on the CPU large pages are asked for; the system may decline.
     """
     tensor = like.new_empty(shape)
-    if not tensor.is_cuda and tensor.nbytes >= 4 * _PAGE and (advise := _madvise()):
+    if not tensor.is_cuda and tensor.nbytes >= 2 * _PAGE and (advise := _madvise()):
         start = -(-tensor.data_ptr() // _PAGE) * _PAGE
         advise(start, (tensor.data_ptr() + tensor.nbytes - start) // _PAGE * _PAGE, _MADV_HUGEPAGE)
     return tensor

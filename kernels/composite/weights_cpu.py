@@ -25,17 +25,22 @@ typedef long long M __attribute__((vector_size(32)));
 typedef R P __attribute__((vector_size(LANES * sizeof(R))));
 typedef R PU __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R))));
 const V zero{}, one = V{} + 1.0;
-// n numbers from i on, and zeros; all zeros of an array that is not there.
-auto load = [](auto& x, long long i, int n) -> V {
+// Samples that a vector holds: all its lanes, or fewer, and then the others are zeros.
+struct All {};
+struct Some { long long n; };
+auto load = [](auto& x, long long i, auto some) -> V {  // zeros of an array that is not there
     if (!x.data) return V{};
-    if (n == LANES) return __builtin_convertvector(*(const PU*)(x.data + i), V);
-    V y{};
-    for (int k = 0; k < n; k++) y[k] = x.data[i + k];
-    return y;
+    if constexpr (sizeof(some) == sizeof(All)) {
+        return __builtin_convertvector(*(const PU*)(x.data + i), V);
+    } else {
+        V y{};
+        for (int k = 0; k < some.n; k++) y[k] = x.data[i + k];
+        return y;
+    }
 };
-auto store = [](auto& x, long long i, int n, V y) {
-    if (n == LANES) *(PU*)(x.data + i) = __builtin_convertvector(y, P);
-    else for (int k = 0; k < n; k++) x.data[i + k] = y[k];
+auto store = [](auto& x, long long i, auto some, V y) {
+    if constexpr (sizeof(some) == sizeof(All)) *(PU*)(x.data + i) = __builtin_convertvector(y, P);
+    else for (int k = 0; k < some.n; k++) x.data[i + k] = y[k];
 };
 auto sum = [](V x) { return (x[0] + x[1]) + (x[2] + x[3]); };
 // exp(-s) = scale (1 + rest), with scale a power of two and rest = exp(f) - 1, |f| < log(2) / 2, by its series.
@@ -48,8 +53,10 @@ auto exponential = [](V s) -> Exp {
     const V shifted = y + magic;
     const V f = (y - (shifted - magic)) * 0.6931471805599453;
     constexpr int TERMS = sizeof(R) == 8 ? 13 : 8;
-    V series = V{} + 1.0;
-    for (int k = TERMS; k > 1; k--) series = 1.0 + series * f * (1.0 / k);
+    constexpr double factors[] = {1., 2., 6., 24., 120., 720., 5040., 40320., 362880., 3628800., 39916800., 479001600.,
+                                  6227020800.};
+    V series = V{} + 1 / factors[TERMS - 1];
+    for (int k = TERMS - 2; k >= 0; k--) series = series * f + 1 / factors[k];
     return {(V)(((M)shifted + 1023) << 52), series * f};
 };
 """
@@ -58,26 +65,28 @@ _FORWARD = r"""
 const bool density = sigmas.data, summed = sums.data;
 each_ray([&](long long r, long long first, long long end) {
     V T = one, total{}, depth{};
-    for (long long i = first; i < end; i += LANES) {
-        const int n = end - i < LANES ? end - i : LANES;
-        const V starts = load(t_starts, i, n), ends = load(t_ends, i, n);
+    auto step = [&](long long i, auto some) {
+        const V starts = load(t_starts, i, some), ends = load(t_ends, i, some);
         if (density) {
-            const Exp e = exponential(load(sigmas, i, n) * (ends - starts));
-            store(alphas, i, n, (1.0 - e.scale) - e.scale * e.rest);
+            const Exp e = exponential(load(sigmas, i, some) * (ends - starts));
+            store(alphas, i, some, (1.0 - e.scale) - e.scale * e.rest);
         }
-        const V alpha = load(alphas, i, n);
+        const V alpha = load(alphas, i, some);
         V p = 1.0 - alpha;
         p *= __builtin_shufflevector(p, one, 4, 0, 1, 2);
         p *= __builtin_shufflevector(p, one, 4, 5, 0, 1);
         const V before = T * __builtin_shufflevector(p, one, 4, 0, 1, 2), weight = before * alpha;
-        store(trans, i, n, before);
-        store(weights, i, n, weight);
+        store(trans, i, some, before);
+        store(weights, i, some, weight);
         if (summed) {
             total += weight;
             depth += weight * (0.5 * (starts + ends));
         }
         T *= __builtin_shufflevector(p, p, 3, 3, 3, 3);
-    }
+    };
+    long long i = first;
+    for (; i + LANES <= end; i += LANES) step(i, All{});
+    if (i < end) step(i, Some{end - i});
     if (summed) sums.data[2 * r] = sum(total), sums.data[2 * r + 1] = sum(depth);
 });
 """
@@ -86,15 +95,13 @@ _ADJOINT = r"""
 const bool density = sigmas.data, summed = v_sums.data;
 each_ray([&](long long r, long long first, long long end) {
     const double v_total = summed ? v_sums.data[2 * r] : 0, v_depth = summed ? v_sums.data[2 * r + 1] : 0;
-    V behind{};  // the last sample of the vector behind, in all lanes
-    while (end > first) {
-        const int n = end - first < LANES ? end - first : LANES;
-        const long long i = end -= n;
-        const V starts = load(t_starts, i, n), ends = load(t_ends, i, n);
-        const V alpha = load(alphas, i, n), T = load(trans, i, n);
-        V v_weight = load(v_weights, i, n);
+    V behind{};  // B of the last sample of the step, in all lanes
+    auto step = [&](long long i, auto some) {
+        const V starts = load(t_starts, i, some), ends = load(t_ends, i, some);
+        const V alpha = load(alphas, i, some), T = load(trans, i, some);
+        V v_weight = load(v_weights, i, some);
         if (summed) v_weight += v_total + v_depth * (0.5 * (starts + ends));
-        V m = 1.0 - alpha, u = load(v_trans, i, n) + v_weight * alpha;
+        V m = 1.0 - alpha, u = load(v_trans, i, some) + v_weight * alpha;
         u += m * __builtin_shufflevector(u, zero, 1, 2, 3, 4);
         m *= __builtin_shufflevector(m, one, 1, 2, 3, 4);
         u += m * __builtin_shufflevector(u, zero, 2, 3, 4, 5);
@@ -104,20 +111,23 @@ each_ray([&](long long r, long long first, long long end) {
         behind = __builtin_shufflevector(u, u, 0, 0, 0, 0) + __builtin_shufflevector(m, m, 0, 0, 0, 0) * behind;
         V v_end{};
         if (density) {
-            const V sigma = load(sigmas, i, n), delta = ends - starts;
+            const V sigma = load(sigmas, i, some), delta = ends - starts;
             const Exp e = exponential(sigma * delta);
-            v_alpha = (v_alpha + load(v_alphas_out, i, n)) * (e.scale + e.scale * e.rest);  // dL/d(sigma delta)
-            store(v_input, i, n, v_alpha * delta);
+            v_alpha = (v_alpha + load(v_alphas_out, i, some)) * (e.scale + e.scale * e.rest);  // dL/d(sigma delta)
+            store(v_input, i, some, v_alpha * delta);
             v_end = v_alpha * sigma;
         } else {
-            store(v_input, i, n, v_alpha);
+            store(v_input, i, some, v_alpha);
         }
         if (v_ends.data) {
             const V middle = 0.5 * v_depth * T * alpha;
-            store(v_starts, i, n, middle - v_end);
-            store(v_ends, i, n, middle + v_end);
+            store(v_starts, i, some, middle - v_end);
+            store(v_ends, i, some, middle + v_end);
         }
-    }
+    };
+    long long i = end;
+    for (; i - LANES >= first; i -= LANES) step(i - LANES, All{});
+    if (i > first) step(first, Some{i - first});
 });
 """
 
