@@ -129,6 +129,7 @@ const R* const v_out[] = {@V_OUT@};
 const R* const weight[] = {@WEIGHT@};
 R* const v_weight[] = {@V_WEIGHT@};
 const bool dots = v_weight[0] != nullptr, outer = v_values.data != nullptr;
+const bool past = far && channels % LANES == 0 && aligned(v_values.data);
 segments([](long long) {}, [&](long long r, long long i, int n) {
     const R* const p = from + i * stride;
     R* const q = v_values.data + i * stride;
@@ -144,21 +145,23 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
             // The number of channels is known here, so that samples go side by side in vectors.
             if (dots)
                 for (int k = 0; k < SETS; k++) {
-                    R* __restrict to = v_weight[k] + i;
+                    R to[SEGMENT];
                     for (int j = 0; j < n; j++) {
                         R dot = 0;
                         for (int d = 0; d < D; d++) dot += v[k][d] * (stride ? p[j * D + d] : one);
                         to[j] = dot;
                     }
+                    put_all(v_weight[k] + i, to, n);
                 }
             if (outer) {
-                R* __restrict to = q;
+                R to[SEGMENT * D];
                 for (int j = 0; j < n; j++)
                     for (int d = 0; d < D; d++) {
                         R x = 0;
                         for (int k = 0; k < SETS; k++) x += w[k][j] * v[k][d];
                         to[j * D + d] = x;
                     }
+                put_all(q, to, n * D);
             }
         });
     else
@@ -174,7 +177,7 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
                         if (dots) dot[k] += mask * gradient * Vec::load(x + m);
                         v += w[k][j] * gradient;
                     }
-                    if (outer) Vec::store(y + m, v);
+                    if (outer) put(y + m, v, past);
                 }
             });
             if (dots)
@@ -211,7 +214,7 @@ def _kernels(real, sets: int):
 
 
 def _launch(kernel, rays: Rays, values: Tensor | None, channels: int, arguments: Sequence[Tensor | None]) -> None:
-    size = len(arguments[0]) * channels
+    size = 2 * arguments[0].nbytes * (channels + 1)
     launch_rays(kernel, rays, size, [channels, bridge.flat(values), *(bridge.flat(x) for x in arguments)])
 
 
