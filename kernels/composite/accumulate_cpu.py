@@ -186,6 +186,7 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
 });
 """
 
+
 @once
 def _kernels(real, sets: int):
     """Kernels ``(forward, adjoint)`` for so many sets of weights."""
