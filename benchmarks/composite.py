@@ -232,8 +232,8 @@ def calls() -> Table:
     }
     times = milliseconds((contender.forward, contender.backward), *((s,) for s in steps.values()), seconds=0.5)
     names = ("weights and sums, ray_indices", "backward of these", *steps)
-    for what, time in zip(names, (x for group in times for x in group), strict=True):
-        table.add(what=what, us=1e3 * time)
+    for what, spent in zip(names, (x for group in times for x in group), strict=True):
+        table.add(what=what, us=1e3 * spent)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Weights of samples along a ray, and their adjoint, on the CPU: C++ with vectors of samples, at the speed of memory.
+"""Weights of samples along a ray, and their adjoint, on the CPU: C++ with vectors of samples.
 
 :mod:`.weights_cuda` has the equations. Both recurrences are scans, which are done for four samples at a time: inside of
 a vector the products ``1 - alpha`` and, backward, the maps ``B -> m B + u`` are composed by halves, which waits for no
@@ -55,7 +55,8 @@ auto exponential = [](W s) -> Exp {
     typedef @WHOLE@ M __attribute__((vector_size(32)));
     constexpr R LOWEST = DOUBLE ? -710 : -89;  // from there on it is infinite
     constexpr R MAGIC = DOUBLE ? 6755399441055744. : 12582912.;  // adding it rounds to whole numbers
-    constexpr R LN2 = DOUBLE ? 0.69314718036912382 : 0.693145751953125, REST = DOUBLE ? 1.9082149292705877e-10 : 1.428606765330187e-6;
+    constexpr R LN2 = DOUBLE ? 0.69314718036912382 : 0.693145751953125;  // log(2) is LN2 + REST
+    constexpr R REST = DOUBLE ? 1.9082149292705877e-10 : 1.428606765330187e-6;
     constexpr int BITS = DOUBLE ? 52 : 23, BIAS = DOUBLE ? 1023 : 127, TERMS = DOUBLE ? 13 : 7;
     constexpr double factors[] = {1., 2., 6., 24., 120., 720., 5040., 40320., 362880., 3628800., 39916800., 479001600.,
                                   6227020800.};
