@@ -15,10 +15,9 @@ Taichi's where ``$TI_OFFLINE_CACHE_FILE_PATH`` says.
 
 import contextlib
 import copy
-import ctypes
 import itertools
+import math
 import os
-import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from . import blocks
 from .notice import explained
 from .once import MAKING, once
 from .threads import apply_setting, threads
@@ -113,31 +113,12 @@ def array(tensor: Tensor, dtype) -> wp.array:
     return wp.from_torch(tensor, dtype=dtype, requires_grad=False)
 
 
-_PAGE, _MADV_HUGEPAGE = 2 << 20, 14  # of x86-64 and arm64 Linux
-
-
-@cache
-def _madvise():
-    """The system call that asks for large pages, None where there is none."""
-    if sys.platform != "linux":
-        return None
-    call = getattr(ctypes.CDLL(None), "madvise", None)
-    if call is not None:
-        call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return call
-
-
 def empty(like: Tensor, *shape: int) -> Tensor:
-    """Memory for numbers like those of ``like``, with nothing in it yet.
-
-    Tensors of tens of megabytes are new to the process each time, and the first touch of each of their 4 KiB pages
-    takes longer than compositing into it. So on the CPU large pages are asked for; the system may decline.
-    """
-    tensor = like.new_empty(shape)
-    if not tensor.is_cuda and tensor.nbytes >= 4 * _PAGE and (advise := _madvise()):
-        start = -(-tensor.data_ptr() // _PAGE) * _PAGE
-        advise(start, (tensor.data_ptr() + tensor.nbytes - start) // _PAGE * _PAGE, _MADV_HUGEPAGE)
-    return tensor
+    """Memory for numbers like those of ``like``, with anything in it; large blocks on the CPU are of :mod:`.blocks`."""
+    nbytes = math.prod(shape) * like.element_size()
+    if like.device.type != "cpu" or nbytes < 2 * blocks.PAGE or not blocks.AVAILABLE:
+        return like.new_empty(shape)
+    return blocks.tensor(like.dtype, shape, nbytes)
 
 
 def _stream(like: Tensor):

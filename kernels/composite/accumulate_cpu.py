@@ -18,6 +18,7 @@ from .. import bridge
 from ..native import kernel
 from ..once import once
 from .rays import Rays
+from .tasks_cpu import EACH_RAY, RAYS, TASKS, launch_rays
 
 _COMMON = r"""
 #pragma clang fp contract(fast)
@@ -66,17 +67,15 @@ auto blocks = [&](auto body) {
 const R one = 1;
 const long long stride = values.data ? channels : 0;
 const R* const from = values.data ? values.data : &one;
-// Calls body(ray, first sample, number of samples) for the segments of the rays of the tasks that this thread draws.
+"""
+
+_SEGMENTS = r"""
+// Calls body(ray, first sample, number of samples) for the segments of each ray, after begin(ray).
 auto segments = [&](auto begin, auto body) {
-    while (true) {
-        const int task = __atomic_fetch_add(counter.data, 1, __ATOMIC_RELAXED);
-        if (task >= tasks) return;
-        for (long long r = count * task / tasks; r < count * (task + 1) / tasks; r++) {
-            begin(r);
-            const long long first = rays.data[2 * r], end = first + rays.data[2 * r + 1];
-            for (long long i = first; i < end; i += SEGMENT) body(r, i, end - i < SEGMENT ? end - i : SEGMENT);
-        }
-    }
+    each_ray([&](long long r, long long first, long long end) {
+        begin(r);
+        for (long long i = first; i < end; i += SEGMENT) body(r, i, end - i < SEGMENT ? end - i : SEGMENT);
+    });
 };
 """
 
@@ -130,6 +129,7 @@ const R* const v_out[] = {@V_OUT@};
 const R* const weight[] = {@WEIGHT@};
 R* const v_weight[] = {@V_WEIGHT@};
 const bool dots = v_weight[0] != nullptr, outer = v_values.data != nullptr;
+const bool past = far && channels % LANES == 0 && aligned(v_values.data);
 segments([](long long) {}, [&](long long r, long long i, int n) {
     const R* const p = from + i * stride;
     R* const q = v_values.data + i * stride;
@@ -145,21 +145,23 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
             // The number of channels is known here, so that samples go side by side in vectors.
             if (dots)
                 for (int k = 0; k < SETS; k++) {
-                    R* __restrict to = v_weight[k] + i;
+                    R to[SEGMENT];
                     for (int j = 0; j < n; j++) {
                         R dot = 0;
                         for (int d = 0; d < D; d++) dot += v[k][d] * (stride ? p[j * D + d] : one);
                         to[j] = dot;
                     }
+                    put_all(v_weight[k] + i, to, n);
                 }
             if (outer) {
-                R* __restrict to = q;
+                R to[SEGMENT * D];
                 for (int j = 0; j < n; j++)
                     for (int d = 0; d < D; d++) {
                         R x = 0;
                         for (int k = 0; k < SETS; k++) x += w[k][j] * v[k][d];
                         to[j * D + d] = x;
                     }
+                put_all(q, to, n * D);
             }
         });
     else
@@ -175,7 +177,7 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
                         if (dots) dot[k] += mask * gradient * Vec::load(x + m);
                         v += w[k][j] * gradient;
                     }
-                    if (outer) Vec::store(y + m, v);
+                    if (outer) put(y + m, v, past);
                 }
             });
             if (dots)
@@ -183,9 +185,6 @@ segments([](long long) {}, [&](long long r, long long i, int n) {
         }
 });
 """
-
-_TASKS_PER_THREAD = 16  # rays are of unequal length
-_GRAIN = 1 << 15  # numbers that are worth a task of their own
 
 
 @once
@@ -201,13 +200,12 @@ def _kernels(real, sets: int):
         return ", ".join(f"{argument}.data" for argument in each(name))
 
     def made(name: str, source: str, arguments: dict):
-        source = _COMMON + source
+        source = _COMMON + EACH_RAY + _SEGMENTS + source
         marks = {"REAL": "float" if real is wp.float32 else "double", "SETS": str(sets)}
         marks |= {n.upper(): listed(n) for n in ("out", "weight", "v_out", "v_weight")}
         for mark, text in marks.items():
             source = source.replace(f"@{mark}@", text)
-        known = {"rays": wp.array(dtype=wp.int64), "count": wp.int64, "channels": int, "values": reals}
-        return kernel(name, module, source, known | arguments | {"tasks": int, "counter": wp.array(dtype=wp.int32)})
+        return kernel(name, module, source, RAYS | {"channels": int, "values": reals} | arguments | TASKS)
 
     weights = each("weight")
     return (
@@ -217,10 +215,8 @@ def _kernels(real, sets: int):
 
 
 def _launch(kernel, rays: Rays, values: Tensor | None, channels: int, arguments: Sequence[Tensor | None]) -> None:
-    size = len(arguments[0]) * channels
-    tasks = max(min(rays.count, size // _GRAIN, _TASKS_PER_THREAD * bridge.threads()), min(rays.count, 1))
-    known = [bridge.flat(rays.packed), rays.count, channels, bridge.flat(values)]
-    bridge.launch_tasks(kernel, tasks, known + [bridge.flat(x) for x in arguments])
+    size = 2 * arguments[0].nbytes * (channels + 1)
+    launch_rays(kernel, rays, size, [channels, bridge.flat(values), *(bridge.flat(x) for x in arguments)])
 
 
 def accumulate_cpu(rays: Rays, values: Tensor | None, weights: Sequence[Tensor]) -> list[Tensor]:

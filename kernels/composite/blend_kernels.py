@@ -5,7 +5,7 @@ rendering ``p = a_d b``, ``q = a_s (1 - b)``, ``w_d = T p``, ``w_s = T q``, ``T 
 ``w = T a``, ``T <- T (1 - a)``. Dynamicness is ``sum_i (w_d + w_s) b``.
 
 The backward pass goes through a ray twice: front to back for the three transmittances, which it keeps where the
-gradients will be, then back to front as in :mod:`.weight_kernels`, in the joint rendering with
+gradients will be, then back to front as in :mod:`.weights_cuda`, in the joint rendering with
 ``dL/dp = T (v_d - (1 - q) B)``, ``dL/dq = T (v_s - (1 - p) B)``, ``B <- v_d p + v_s q + (1 - p)(1 - q) B``.
 
 A sample is left out (weight 0, no gradient, no shadow) where its opacity is below ``least`` or the transmittance before

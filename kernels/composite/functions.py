@@ -8,16 +8,16 @@ from .. import bridge
 from .accumulate_cpu import accumulate_cpu, accumulate_cpu_adjoint
 from .accumulate_cuda import accumulate_cuda, accumulate_cuda_adjoint
 from .blend_kernels import SUMS, blend_kernels
-from .loops import spread, taichi_real
+from .loops import or_nothing, spread, taichi_real
 from .rays import Rays
 from .scan_kernels import scan_kernels
-from .weight_kernels import weight_kernels
+from .weights_cpu import weights_cpu, weights_cpu_adjoint
+from .weights_cuda import weights_cuda, weights_cuda_adjoint
 
 
-def _or_nothing(like: Tensor, *values: Tensor | None, ndim: int = 1) -> list[Tensor]:
-    """Values as a Taichi kernel takes them: contiguous, an array of length zero for None."""
-    nothing = like.new_empty((0,) * ndim)
-    return [nothing if value is None else value.detach().contiguous() for value in values]
+def _detached(*values: Tensor | None) -> list[Tensor | None]:
+    """Values as kernels take them."""
+    return [None if value is None else value.detach().contiguous() for value in values]
 
 
 class Sum(torch.autograd.Function):
@@ -75,11 +75,8 @@ class Weights(torch.autograd.Function):
             alphas = rays.per_sample(like)
         weights, trans = rays.per_sample(like), rays.per_sample(like)
         sums = like.new_empty(rays.count, 2) if summed else None
-        bridge.call(
-            weight_kernels(taichi_real(like))[0], rays.packed, spread(rays.count, like),
-            *_or_nothing(like, sigmas, t_starts, t_ends, alphas), weights, trans, *_or_nothing(like, sums, ndim=2),
-            density, summed,
-        )  # fmt: skip
+        compute = weights_cuda if like.is_cuda else weights_cpu
+        compute(rays, [*_detached(sigmas, t_starts, t_ends, alphas), weights, trans, sums])
         ctx.save_for_backward(sigmas, t_starts, t_ends, alphas, trans)
         ctx.rays = rays
         ctx.set_materialize_grads(False)
@@ -89,16 +86,14 @@ class Weights(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, v_weights, v_trans, v_alphas, v_sums):
         sigmas, t_starts, t_ends, alphas, trans = ctx.saved_tensors
-        density, summed = sigmas is not None, v_sums is not None
+        density = sigmas is not None
         v_input = ctx.rays.per_sample(trans)
         v_starts = v_ends = None
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
             v_starts, v_ends = ctx.rays.per_sample(trans), ctx.rays.per_sample(trans)
-        bridge.call(
-            weight_kernels(taichi_real(trans))[1], ctx.rays.packed, spread(ctx.rays.count, trans),
-            *_or_nothing(trans, sigmas, t_starts, t_ends, alphas, trans, v_weights, v_trans, v_alphas),
-            *_or_nothing(trans, v_sums, ndim=2), v_input, *_or_nothing(trans, v_starts, v_ends), density, summed,
-        )  # fmt: skip
+        known = _detached(sigmas, t_starts, t_ends, alphas, trans, v_weights, v_trans, v_alphas, v_sums)
+        adjoint = weights_cuda_adjoint if trans.is_cuda else weights_cpu_adjoint
+        adjoint(ctx.rays, [*known, v_input, v_starts, v_ends])
         return None if density else v_input, v_input if density else None, v_starts, v_ends, None, None
 
 
@@ -137,7 +132,7 @@ class BlendWeights(torch.autograd.Function):
         sums = blend.new_empty(rays.count, SUMS)
         bridge.call(
             blend_kernels(taichi_real(blend))[0], rays.packed, spread(rays.count, blend),
-            *_or_nothing(blend, dynamic, static, blend, depths, deltas), *weights, sums,
+            *or_nothing(blend, dynamic, static, blend, depths, deltas), *weights, sums,
             *ctx.limits, deltas is not None,
         )  # fmt: skip
         ctx.set_materialize_grads(False)
@@ -152,7 +147,7 @@ class BlendWeights(torch.autograd.Function):
         grads = [ctx.rays.per_sample(blend) if i < 3 or ctx.needs_input_grad[i] else None for i in range(5)]
         bridge.call(
             blend_kernels(taichi_real(blend))[1], ctx.rays.packed, spread(ctx.rays.count, blend),
-            *_or_nothing(blend, dynamic, static, blend, depths, deltas, *v_weights), v_sums,
-            *_or_nothing(blend, *grads), *ctx.limits, deltas is not None,
+            *or_nothing(blend, dynamic, static, blend, depths, deltas, *v_weights), v_sums,
+            *or_nothing(blend, *grads), *ctx.limits, deltas is not None,
         )  # fmt: skip
         return *grads, None, None, None

@@ -29,6 +29,12 @@ def taichi_real(like: Tensor):
     return ti.f64 if like.element_size() == 8 else ti.f32
 
 
+def or_nothing(like: Tensor, *values: Tensor | None, ndim: int = 1) -> list[Tensor]:
+    """Values as a Taichi kernel takes them: contiguous, an array of length zero for None."""
+    nothing = like.new_empty((0,) * ndim)
+    return [nothing if value is None else value.detach().contiguous() for value in values]
+
+
 @once
 def opacity_functions(real):
     """Taichi functions ``opacity(s) = 1 - exp(-s)``, accurate for small ``s`` too, and ``decay(s, opacity(s)) = exp(-s)``.

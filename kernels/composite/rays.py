@@ -114,8 +114,6 @@ class Rays:
         shape = (like.shape[0], *channels)
         if not self.complete:
             return like.new_zeros(shape)
-        if math.prod(shape) * like.element_size() < _KEPT:
-            return like.new_empty(shape)
         return bridge.empty(like, *shape)
 
     @staticmethod

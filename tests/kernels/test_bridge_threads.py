@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from semaflow.kernels import bridge, splat
-from semaflow.kernels.composite import accumulate_along_rays, render_weight_from_density
+from semaflow.kernels.composite import accumulate_along_rays, inclusive_sum, render_weight_from_density
 from semaflow.kernels.neighbors import nearest
 from semaflow.kernels.once import once
 
@@ -60,11 +60,12 @@ def pictures(seed):
     K = torch.tensor([[[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]])
     image = splat.rasterization(means, quats, scales, torch.full((300,), 0.5), colors, torch.eye(4)[None], K, 64, 48)[0]
     image.square().sum().backward()
-    starts = torch.rand(20, 32, generator=g).cumsum(1).requires_grad_()
+    steps = torch.rand(20, 32, generator=g).requires_grad_()
+    starts = inclusive_sum(steps)
     weights, *_ = render_weight_from_density(starts, starts + 0.1, torch.rand(20, 32, generator=g))
     summed = accumulate_along_rays(weights, torch.rand(20, 32, 5, generator=g))
     summed.square().sum().backward()
-    return [image.detach(), means.grad, nearest(means, 2 + seed % 2)[0], summed.detach(), starts.grad]
+    return [image.detach(), means.grad, nearest(means, 2 + seed % 2)[0], summed.detach(), steps.grad]
 
 
 def same(found, expected):

@@ -9,6 +9,8 @@ from semaflow.kernels import composite
 from semaflow.kernels.composite.accumulate_cpu import accumulate_cpu, accumulate_cpu_adjoint
 from semaflow.kernels.composite.accumulate_cuda import accumulate_cuda, accumulate_cuda_adjoint
 from semaflow.kernels.composite.rays import Rays, find_rays
+from semaflow.kernels.composite.weights_cpu import weights_cpu, weights_cpu_adjoint
+from semaflow.kernels.composite.weights_cuda import weights_cuda, weights_cuda_adjoint
 
 from tests.reference import composite as oracle
 from tests.reference.composite import random_samples
@@ -146,6 +148,43 @@ def test_the_kernels_for_cuda_agree_with_those_for_the_cpu(sets, channels):
         assert (a[0] is not None, a[1][0] is not None) == want
         for x, y in zip([a[0], *a[1]], [b[0], *b[1]], strict=True):
             torch.testing.assert_close(x, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize("density", [False, True])
+def test_the_kernels_of_weights_for_cuda_agree_with_those_for_the_cpu(density, summed, dtype):
+    """Of some long rays too, which are taken by segments, and of ranges with gaps between them."""
+    samples = random_samples(5, [0, 1, 3, 4, 64, 65, 0, 200, 7])
+    n, info = len(samples.alphas), samples.packed_info[torch.tensor([1, 2, 4, 5, 7, 8])]
+    rays = Rays.given(info, n)
+    sigmas, starts, ends, alphas = (
+        x.to(dtype) for x in (samples.sigmas, samples.t_starts, samples.t_ends, samples.alphas)
+    )
+    known = [sigmas if density else None, starts, ends]
+    incoming = [randn(n, seed=k).to(dtype) for k in range(3)]
+    incoming = [*incoming[:2], incoming[2] if density else None, randn(rays.count, 2).to(dtype) if summed else None]
+    found = []
+    for weights, adjoint in ((weights_cpu, weights_cpu_adjoint), (weights_cuda, weights_cuda_adjoint)):
+        of_samples = [torch.zeros(n, dtype=dtype) for _ in range(6)]
+        opaque = of_samples[0] if density else alphas
+        sums = torch.zeros(rays.count, 2, dtype=dtype) if summed else None
+        weights(rays, [*known, opaque, *of_samples[1:3], sums])
+        adjoint(rays, [*known, opaque, of_samples[2], *incoming, *of_samples[3:]])
+        found.append([*of_samples, *([sums] if summed else [])])
+    for a, b in zip(*found, strict=True):
+        assert_close(a, b.double(), dtype)
+
+
+def test_dense_samples_let_nothing_through():
+    """Nor do they get gradients, however long they are, as the last of a ray may be."""
+    sigmas = torch.tensor([0.0, 1.0, 20.0, 1e10, 1e38], requires_grad=True)
+    weights, _, alphas = composite.render_weight_from_density(
+        torch.zeros(5), torch.tensor([1, 1, 1e10, 1e10, 1.0]), sigmas
+    )
+    torch.testing.assert_close(alphas, torch.tensor([0.0, 1 - math.exp(-1), 1.0, 1.0, 1.0]))
+    alphas.sum().backward()
+    torch.testing.assert_close(sigmas.grad, torch.tensor([1.0, math.exp(-1), 0.0, 0.0, 0.0]))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])

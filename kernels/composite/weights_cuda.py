@@ -1,4 +1,4 @@
-"""Weights of samples along a ray, and their adjoint.
+"""Weights of samples along a ray, and their adjoint, on CUDA: a thread takes a ray. The kernels run on the CPU too.
 
 Forward, front to back (Max 1995): ``w_i = T_i alpha_i``, ``T_{i+1} = T_i (1 - alpha_i)``, ``T_0 = 1``.
 Backward, back to front, with ``B`` what a unit of transmittance behind sample i is worth:
@@ -6,13 +6,17 @@ Backward, back to front, with ``B`` what a unit of transmittance behind sample i
 No division, so that it is right for ``alpha = 1`` too. With density, ``alpha = 1 - exp(-sigma delta)``.
 """
 
+from torch import Tensor
+
+from .. import bridge
 from ..bridge import ti
 from ..once import once
-from .loops import RAYS, opacity_functions
+from .loops import RAYS, opacity_functions, or_nothing, spread, taichi_real
+from .rays import Rays
 
 
 @once
-def weight_kernels(real):
+def _kernels(real):
     """Kernels ``(composite, adjoint)``; arrays of length zero stand for what is not given or not wanted."""
     reals = ti.types.ndarray(dtype=real, ndim=1)
     sums_type = ti.types.ndarray(dtype=real, ndim=2)
@@ -110,3 +114,32 @@ def weight_kernels(real):
                     behind = (1.0 - alpha) * behind + worth
 
     return composite, adjoint
+
+
+def weights_cuda(rays: Rays, arguments: list[Tensor | None]) -> None:
+    """Write weights, transmittances and sums of samples.
+
+    Args:
+        arguments: sigmas, t_starts, t_ends [N] or None; alphas [N], written where densities are given; and to be
+            written weights, trans [N], and sums [R, 2] or None, of the weights and of these times the samples' middles.
+    """
+    *samples, sums = arguments
+    _launch(0, rays, [*or_nothing(arguments[3], *samples), *or_nothing(arguments[3], sums, ndim=2)], sums is not None)
+
+
+def weights_cuda_adjoint(rays: Rays, arguments: list[Tensor | None]) -> None:
+    """Write gradients.
+
+    Args:
+        arguments: sigmas, t_starts, t_ends, alphas, trans as above; gradients of weights, trans, alphas (where densities
+            are given) and sums, or None; to be written those of sigmas or alphas, and of t_starts and t_ends, or None.
+    """
+    like, v_sums = arguments[3], arguments[8]
+    samples = [or_nothing(like, x, ndim=1 + (k == 8))[0] for k, x in enumerate(arguments)]
+    _launch(1, rays, samples, v_sums is not None)
+
+
+def _launch(which: int, rays: Rays, arguments: list[Tensor], summed: bool) -> None:
+    like, density = arguments[3], len(arguments[0]) > 0
+    kernel = _kernels(taichi_real(like))[which]
+    bridge.call(kernel, rays.packed, spread(rays.count, like), *arguments, density, summed)
