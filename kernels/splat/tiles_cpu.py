@@ -143,7 +143,8 @@ while (true) {
                     const int row = __builtin_ctz(rows), g = 2 * row + h;
                     V w;
                     tile.step(g, s.alpha(h, row), w);
-                    for (int d = 0; d < D; d++) sum[d] += w * v[d][g];
+                    // Pixels without weight do not count: they may hold no numbers.
+                    for (int d = 0; d < D; d++) sum[d] += Vec::keep(w > R(0), w * v[d][g]);
                     sum[D] += w;
                 }
         }
