@@ -62,7 +62,7 @@ def _adaptively(x: Tensor, times: Tensor, velocity: Velocity, scheme: Tableau, s
     stride = _first_stride(x, v, velocity, times, settings)
     for begin, end in zip(times, times[1:], strict=False):
         span = end - begin
-        length, at = abs(float(span)), 0.0
+        length, at = abs(float(span.detach())), 0.0
         for _ in range(settings.trials):
             part = min(1.0 - at, max(stride / length, smallest)) if stride < (1 - at) * length else 1.0 - at
             whole = at + part > 1 - smallest
