@@ -3,14 +3,14 @@
 Torch owns all memory; Warp and Taichi see it without a copy. Nothing else in the package knows how they are joined.
 
 Modules of Taichi kernels begin with ``from .bridge import ti``, which is the only import of Taichi, and call their
-kernels through :func:`call`, which starts it. On the CPU a Warp launch runs in the calling thread but lets other Python threads
-run, so work is spread over the cores by launching a kernel once per thread of a pool. Warp's CPU atomics are plain
-writes: launches that run at the same time must write to disjoint places. Taichi has threads and atomics of its own, but
-only one launch may be under way. ``SEMAFLOW_THREADS`` sets the number of threads (:mod:`.threads`).
+kernels through :func:`call`, which starts it. On the CPU a Warp launch runs in the calling thread but lets other Python
+threads run, so work is spread over the cores by launching a kernel once per thread of a pool. Warp's CPU atomics are
+plain writes: launches that run at the same time must write to disjoint places. Taichi has threads and atomics of its
+own, but only one launch may be under way. ``SEMAFLOW_THREADS`` sets the number of threads (:mod:`.threads`).
 
-Everything here may be called from several Python threads at once, and from processes that were spawned. What is compiled
-is kept in the user's cache folder: ``$XDG_CACHE_HOME`` or ``~/.cache``; Warp's also where ``$WARP_CACHE_PATH`` says,
-Taichi's where ``$TI_OFFLINE_CACHE_FILE_PATH`` says.
+Everything here may be called from several Python threads at once, and from processes that were spawned. What is
+compiled is kept in the user's cache folder: ``$XDG_CACHE_HOME`` or ``~/.cache``; Warp's also where ``$WARP_CACHE_PATH``
+says, Taichi's where ``$TI_OFFLINE_CACHE_FILE_PATH`` says.
 """
 
 import contextlib
@@ -66,12 +66,6 @@ def vector(length: int, dtype: torch.dtype):
 def vector_of_ints(length: int):
     """Warp's vector type of ``length`` int32."""
     return wp.types.vector(length, wp.int32)
-
-
-@once
-def matrix(size: int, dtype: torch.dtype):
-    """Warp's square matrix type for a torch dtype."""
-    return wp.types.matrix((size, size), REAL[dtype])
 
 
 @once

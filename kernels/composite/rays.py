@@ -13,7 +13,6 @@ from ..once import once
 
 SAMPLES_MAX = 2**31 - 2**16  # kernels count samples in int32
 _RUN = 256  # shorter loops cost more than what is in them
-_KEPT = 32 << 20  # bytes; smaller blocks of memory the C library keeps for the next who asks, with their pages
 
 
 # An element is a run of samples. Most lie in the ray of the one before, and are passed over eight at a time.
