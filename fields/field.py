@@ -13,17 +13,26 @@ from .rendering import Rendering
 
 
 class Field(torch.nn.Module, abc.ABC):
-    """A learned model of a moving world. ``kind`` names it in the header of ``field.safetensors``."""
+    """A learned model of a moving world.
+
+    ``kind`` names it in the header of ``field.safetensors``; ``label_names`` are the classes that it tells apart, by
+    id, none before it learned any.
+    """
 
     kind: str = ""
+    label_names: list[str]
+
+    def __init__(self):
+        super().__init__()
+        self.label_names = []
 
     @abc.abstractmethod
     def at(self, time: float):
         """The model posed at ``time`` (0..1): a state, which a camera renders."""
 
     def render(self, camera: Camera, time: float, channels=("color",), values: Tensor | None = None) -> Rendering:
-        """What ``camera`` sees at ``time``; ``channels`` among color, depth, features; ``values`` [N, C] are extra
-        channels given per primitive."""
+        """What ``camera`` sees at ``time``; ``channels`` among color, depth, features, logits; ``values`` [N, C] are
+        extra channels given per primitive."""
         return self.at(time).render(camera, channels, values)
 
     @abc.abstractmethod

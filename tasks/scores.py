@@ -13,6 +13,7 @@ from torch import Tensor
 from ..fields import metrics
 from ..fields.losses import ssim
 from ..scenes import BadInput, Frame, Scene
+from ..scenes.labels import label_map
 from .progress import bar
 from .targets import Target
 
@@ -122,6 +123,39 @@ def mask_quality(frames: Sequence[Frame], found: Sequence[Target], predict: Call
         result["accuracy"] = metrics.accuracy(matrix)
         result["miou"] = metrics.mean_iou(matrix)
     return result
+
+
+@torch.no_grad()
+def label_quality(field, frames: Sequence[Frame], label_names: Sequence[str]) -> dict:
+    """Scores of the classes that ``field`` shows in ``frames`` against their labels, all frames' pixels together.
+
+    Returns:
+        ``miou``: mean IoU over the classes that the frames' labels have; ``accuracy``: share of the
+        labelled pixels; ``iou`` of each of these classes by name; ``frames``: how many had labels.
+        A pixel of which the field knows nothing is wrong. Empty when no frame has labels.
+
+    Raises BadInput: a field of other classes, or labels beyond ``label_names``.
+    """
+    if list(field.label_names) != list(label_names):
+        ours, theirs = (", ".join(names) or "none" for names in (field.label_names, label_names))
+        raise BadInput(f"labels: the field knows other classes ({ours}) than the scene ({theirs})")
+    frames, count = [frame for frame in frames if frame.has("label")], len(label_names)
+    if not frames:
+        return {}
+    matrix = torch.zeros(count + 1, count + 1, dtype=torch.long)
+    with bar() as progress:
+        task = progress.add_task("labels", total=len(frames), note="")
+        for frame in progress.track(frames, task_id=task):
+            truth = label_map(frame, count)
+            found = field.render(frame.camera, frame.time, channels=("logits",)).labels.cpu()
+            matrix += metrics.confusion(truth, torch.where(found < 0, count, found), count + 1)
+    iou = metrics.class_iou(matrix)
+    return {
+        "miou": metrics.mean_iou(matrix),
+        "accuracy": metrics.accuracy(matrix),
+        "iou": {name: iou[number].item() for number, name in enumerate(label_names) if not iou[number].isnan()},
+        "frames": len(frames),
+    }
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,9 +23,9 @@ FORMAT = 1
 # Per-Gaussian arrays: name -> trailing shape (None: any). Density control treats them all alike.
 PER_GAUSSIAN = {
     "means": (3,), "log_scales": (3,), "quats": (4,), "opacity_logits": (), "sh_dc": (1, 3), "sh_rest": (None, 3),
-    "features": (None,), "light": (None,), "anchors": (),
+    "features": (None,), "classes": (None,), "light": (None,), "anchors": (),
 }
-LEARNED = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest", "features", "light")
+LEARNED = ("means", "log_scales", "quats", "opacity_logits", "sh_dc", "sh_rest", "features", "classes", "light")
 
 
 class GaussianField(Field):
@@ -36,6 +37,7 @@ class GaussianField(Field):
         anchors [N] int64: the scaffold node a Gaussian is carried by; -1 stands still.
         motion: one of ``fields.motion``.
         background: colour behind everything, [3].
+        classes [N, C]: shares of the classes in each Gaussian, 0..1; C = 0 before any labels.
         light [N, L]: how much brighter than 1 each Gaussian is at L times spread over the video, as what it is lit by
             changes (shadows that pass, shading as it turns); L = 0: never.
 
@@ -48,13 +50,14 @@ class GaussianField(Field):
     def __init__(self, means: Tensor, log_scales: Tensor, quats: Tensor, opacity_logits: Tensor, sh_dc: Tensor,
                  sh_rest: Tensor, features: Tensor | None = None, anchors: Tensor | None = None,
                  motion: torch.nn.Module | None = None, background: Tensor | None = None,
-                 light: Tensor | None = None):
+                 light: Tensor | None = None, classes: Tensor | None = None):
         super().__init__()
         count = len(means)
         values = {
             "means": means, "log_scales": log_scales, "quats": quats, "opacity_logits": opacity_logits,
             "sh_dc": sh_dc, "sh_rest": sh_rest,
             "features": torch.zeros(count, 0) if features is None else features,
+            "classes": torch.zeros(count, 0) if classes is None else classes,
             "light": torch.zeros(count, 0) if light is None else light,
         }
         for name, value in values.items():
@@ -92,8 +95,8 @@ class GaussianField(Field):
         sh = torch.cat([self.sh_dc, self.sh_rest[:, :used]], 1)
         if self.light.shape[1]:
             sh = lit(sh, between(self.light, time))
-        features = self.features if self.features.shape[1] else None
-        return GaussianState(*pose, self.opacities, sh, features, float(time), self.background)
+        features, classes = (part if part.shape[1] else None for part in (self.features, self.classes))
+        return GaussianState(*pose, self.opacities, sh, features, float(time), self.background, classes)
 
     @torch.no_grad()
     def positions(self, times: Tensor) -> Tensor:
@@ -124,6 +127,10 @@ class GaussianField(Field):
         if mean is not None:
             self.code_mean, self.code_basis = mean.to(codes), basis.to(codes)
 
+    def set_classes(self, shares: Tensor, names: Sequence[str]) -> None:
+        """Give every Gaussian its shares [N, C] of the classes called ``names``."""
+        self.classes, self.label_names = torch.nn.Parameter(shares.detach().clone()), list(names)
+
     def initial_scales(self) -> None:
         """Set isotropic scales to the root mean squared distance to the three nearest neighbours (3DGS)."""
         distances, _ = nearest(self.means.detach(), min(3, max(1, self.count - 1)))
@@ -139,6 +146,7 @@ class GaussianField(Field):
         return {
             "format": str(FORMAT), "kind": self.kind, "motion": self.motion.kind,
             "motion_settings": json.dumps(self.motion.settings()), "degree": str(self.degree),
+            "label_names": json.dumps(self.label_names),
         }
 
     @classmethod
@@ -161,7 +169,8 @@ class GaussianField(Field):
         if header.get("kind") != cls.kind:
             raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
         count = len(tensors["means"]) if "means" in tensors else 0
-        tensors.setdefault("light", torch.zeros(count, 0))  # fields saved before there was any
+        for name in ("light", "classes"):
+            tensors.setdefault(name, torch.zeros(count, 0))  # fields saved before there were any
         if header.get("motion") == NodeScaffold.kind and "motion.centers" in tensors:
             tensors.setdefault("motion.mobility", torch.ones(len(tensors["motion.centers"])))
         for name, shape in PER_GAUSSIAN.items():
@@ -184,6 +193,7 @@ class GaussianField(Field):
             raise BadInput(f"{source}: motion_settings: {error}") from error
         arrays = {name: tensors[name] for name in PER_GAUSSIAN}
         field = cls(**arrays, motion=motion, background=tensors.get("background"))
+        field.label_names = _label_names(header, field.classes.shape[1], source)
         degree = header.get("degree", str(field.degree))
         if not degree.isdigit() or int(degree) > field.degree:
             raise BadInput(f"{source}: degree: expected 0 to {field.degree}, got {degree!r}")
@@ -195,3 +205,14 @@ class GaussianField(Field):
         except RuntimeError as error:
             raise BadInput(f"{source}: {' '.join(str(error).split())}") from error
         return field
+
+
+def _label_names(header: dict[str, str], classes: int, source: str | Path) -> list[str]:
+    """The classes' names in a header; BadInput unless there is one for each of the ``classes``."""
+    try:
+        names = json.loads(header.get("label_names", "[]"))
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or len(names) != classes or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{source}: label_names: expected {classes} names, got {header.get('label_names')}")
+    return names

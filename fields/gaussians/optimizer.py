@@ -15,7 +15,7 @@ def build(field: GaussianField, config: FitConfig, poses: torch.nn.Parameter) ->
     rates = {
         "means": 0.0, "log_scales": config.scale_rate, "quats": config.rotation_rate,
         "opacity_logits": config.opacity_rate, "sh_dc": config.color_rate, "sh_rest": config.color_rate / 20,
-        "features": config.feature_rate, "light": config.light_rate,
+        "features": config.feature_rate, "classes": 0.0, "light": config.light_rate,  # classes are lifted, not trained
     }
     groups = [{"name": name, "params": [getattr(field, name)], "lr": rates[name]} for name in LEARNED]
     for name, parameter in field.motion.named_parameters():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import splat
-from ...scenes import Camera
+from ...scenes import BadInput, Camera
 from ..rendering import Rendering
 
 
@@ -22,6 +22,7 @@ class GaussianState:
         features [N, D] or None.
         time: 0..1.
         background: colour behind everything, [3].
+        classes [N, C]: shares of the classes, or None.
     """
 
     means: Tensor
@@ -32,6 +33,7 @@ class GaussianState:
     features: Tensor | None
     time: float
     background: Tensor
+    classes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.means)
@@ -48,15 +50,22 @@ class GaussianState:
 
     def subset(self, keep: Tensor) -> GaussianState:
         """The Gaussians that the boolean mask or index tensor ``keep`` names."""
-        features = None if self.features is None else self.features[keep]
+        features, classes = (None if part is None else part[keep] for part in (self.features, self.classes))
         return replace(
             self, means=self.means[keep], quats=self.quats[keep], scales=self.scales[keep],
-            opacities=self.opacities[keep], sh=self.sh[keep], features=features,
+            opacities=self.opacities[keep], sh=self.sh[keep], features=features, classes=classes,
         )
 
     def render(self, camera: Camera, channels=("color",), values: Tensor | None = None) -> Rendering:
-        """What ``camera`` sees. ``channels`` among color, depth, features; ``values`` [N, C] are composited too."""
-        parts = {"features": self.features if "features" in channels else None, "values": values}
+        """What ``camera`` sees. ``channels`` among color, depth, features, logits; ``values`` [N, C] are composited
+        too.
+
+        Raises BadInput: logits of Gaussians without classes.
+        """
+        if "logits" in channels and self.classes is None:
+            raise BadInput("logits: the field knows no classes; fit it to a scene with labels")
+        own = {"features": self.features, "logits": self.classes}
+        parts = {name: part if name in channels else None for name, part in own.items()} | {"values": values}
         widths = {name: part.shape[-1] for name, part in parts.items() if part is not None}
         further = torch.cat([parts[name] for name in widths], -1) if widths else None
         colors, options = further, {}

@@ -40,6 +40,7 @@ class BallsField:
         self.table = table
         spread = noise * torch.randn(len(self.rest), 8, generator=generator)
         self.features = table[self.body] + spread if semantic else None
+        self.label_names = ["floor", "red ball", "blue ball"]
 
     @property
     def count(self) -> int:
@@ -61,6 +62,7 @@ class BallsField:
             features=self.features,
             time=time,
             background=torch.zeros(3),
+            classes=torch.nn.functional.one_hot(self.body, 3).float(),
         )
 
     def render(self, camera, time, channels=("color",), values=None):
@@ -152,7 +154,7 @@ def balls_scene(field: BallsField, test: int = 2) -> Scene:
         train=list(range(FRAMES)),
         test=list(range(FRAMES, FRAMES + test)),
         tracks=Tracks(positions, visible, times, body, body, torch.full_like(body, -1)),
-        label_names=["floor", "red ball", "blue ball"],
+        label_names=list(field.label_names),
     )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from semaflow.tasks.baselines import teacher_alone
 from semaflow.tasks.evaluate import evaluate
 from semaflow.tasks.report import print_table
 from semaflow.tasks.run import Run
-from semaflow.tasks.scores import image_quality, mask_quality, track_quality
+from semaflow.tasks.scores import image_quality, label_quality, mask_quality, track_quality
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.targets import Target, labelled, targets
 
@@ -97,6 +98,35 @@ def test_masks_are_scored_only_where_the_target_is_to_be_seen(scene):
     missing = mask_quality(frames, target, lambda frame: {})
     assert missing["targets"]["red ball"]["iou"] == 0.0
     assert missing["miou"] < 0.6
+
+
+def test_labels_of_a_field_that_is_the_truth_are_right(field, scene):
+    scores = label_quality(field, scene.frames, scene.label_names)
+    assert scores["miou"] > 0.99 and scores["accuracy"] > 0.995 and scores["frames"] == len(scene.frames)
+    assert list(scores["iou"]) == ["floor", "red ball", "blue ball"]
+    json.dumps(scores, allow_nan=False)
+
+
+def test_wrong_and_missing_classes_cost_what_they_should(field, scene):
+    frame = scene.frames[0].with_layers(label=torch.where(scene.frames[0].label == BLUE, RED, scene.frames[0].label))
+    scores = label_quality(field, [frame], scene.label_names)
+    red, blue = ((scene.frames[0].label == ball).sum().item() for ball in (RED, BLUE))
+    assert list(scores["iou"]) == ["floor", "red ball"]
+    assert scores["iou"]["red ball"] == pytest.approx(red / (red + blue), abs=0.03)
+    blind = copy.copy(field)
+    blind.at = lambda time: replace(field.at(time), classes=torch.zeros(field.count, 3))
+    assert label_quality(blind, scene.frames, scene.label_names)["accuracy"] == 0.0
+    unlabelled = frame.with_layers(label=None)
+    assert label_quality(field, [unlabelled, frame], scene.label_names)["frames"] == 1
+    assert label_quality(field, [unlabelled], scene.label_names) == {}
+
+
+def test_labels_of_other_classes_are_refused(field, scene):
+    with pytest.raises(BadInput, match=r"the field knows other classes \(floor, .*\) than the scene \(cat, dog\)"):
+        label_quality(field, scene.frames, ["cat", "dog"])
+    beyond = scene.frames[0].with_layers(label=torch.full((48, 64), 7))
+    with pytest.raises(BadInput, match=r"0000: label: expected ids in -1..2, got 7"):
+        label_quality(field, [beyond], scene.label_names)
 
 
 def test_the_runs_own_objects_are_scored_where_they_fit(field, scene):
