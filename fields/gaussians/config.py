@@ -6,10 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from ...scenes import BadInput
+from ..settings import Settings
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Settings):
     """Settings of a dynamic semantic Gaussian field. Lengths of schedules are in iterations."""
 
     preset: str = "fast"
@@ -76,15 +77,6 @@ class FitConfig:
     feature_weight: float = 0.5
     lift_sweeps: int = 10
 
-    def replaced(self, **changes) -> FitConfig:
-        """A copy with settings changed; BadInput for an unknown name or a value of the wrong type."""
-        known = {field.name: field.type for field in dataclasses.fields(self)}
-        for name, value in changes.items():
-            if name not in known:
-                raise BadInput(f"setting {name!r}: unknown; known: {', '.join(known)}")
-            changes[name] = _typed(name, value, known[name])
-        return dataclasses.replace(self, **changes)
-
     def without_following(self) -> FitConfig:
         """What to change where a network learns motion from nothing, since nothing is followed from frame to frame.
 
@@ -94,14 +86,6 @@ class FitConfig:
             self, warmup=self.iterations // 8, densify_until=7 * self.iterations // 10,
             densify_gradient=min(self.densify_gradient, 2e-4),
         )
-
-
-def _typed(name: str, value, kind: str):
-    casts = {"int": int, "float": float, "str": str, "bool": lambda v: str(v).lower() in ("1", "true", "yes", "on")}
-    try:
-        return casts[kind](value)
-    except (TypeError, ValueError):
-        raise BadInput(f"setting {name!r}: expected {kind}, got {value!r}") from None
 
 
 FAST = FitConfig(

@@ -21,7 +21,7 @@ def moving_points(scene: Scene, moving: Tensor, count: int) -> PointCloud:
 
     Near the lifted tracks, at their depth; without any tracks, at the depth of what the pixels stand on.
     """
-    frames, depth = scene.split("train"), _moving_depth(scene, moving)
+    frames, depth = scene.split("train"), moving_depth(scene, moving)
     generator = torch.Generator().manual_seed(2)
     share = min(1.0, count / max(1, int((depth > 0).sum())))
     positions, colors, times = [], [], []
@@ -54,7 +54,7 @@ def near_tracks(scene: Scene) -> Tensor:
     return near
 
 
-def _moving_depth(scene: Scene, moving: Tensor) -> Tensor:
+def moving_depth(scene: Scene, moving: Tensor) -> Tensor:
     """Z-depth [T, H, W] of moving pixels near lifted tracks, 0 elsewhere; where nothing could be lifted, of what they
     stand on.
 

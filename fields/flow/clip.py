@@ -1,0 +1,76 @@
+"""What a flow field keeps of one video: its cameras and times, the box it happens in, and its feature maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.gather import sample_trajectories
+from ...scenes import Camera
+
+
+class Clip(nn.Module):
+    """One video of a flow field.
+
+    Attributes (buffers):
+        times [T], viewmats [T, 4, 4], Ks [T, 3, 3] of the training frames; size (width, height) in pixels.
+        maps [T, h, w, C]: image features of each frame, over the whole image. latent [G]: of the whole clip.
+        center [3], radius []: of the box that most of it happens in. near, far []: depths between which a ray is asked.
+        space, spacetime: the planes of this clip, where the encoding is planes; else None.
+    """
+
+    def __init__(self, times: Tensor, viewmats: Tensor, Ks: Tensor, size: Tensor, maps: Tensor, latent: Tensor,
+                 center: Tensor, radius: Tensor, near: Tensor, far: Tensor, seen: Tensor | None = None):
+        super().__init__()
+        seen = torch.ones(len(times), dtype=torch.bool) if seen is None else seen
+        for name, value in {
+            "times": times, "viewmats": viewmats, "Ks": Ks, "size": size, "maps": maps, "latent": latent,
+            "center": center, "radius": radius, "near": near, "far": far, "seen": seen,
+        }.items():
+            self.register_buffer(name, value.detach().clone())
+        self.space: nn.Module | None = None
+        self.spacetime: nn.Module | None = None
+
+    @property
+    def width(self) -> int:
+        return int(self.size[0])
+
+    @property
+    def height(self) -> int:
+        return int(self.size[1])
+
+    @property
+    def step(self) -> float:
+        """Mean time between two frames."""
+        return float(self.times[-1] - self.times[0]) / max(1, len(self.times) - 1)
+
+    def camera(self, index: int) -> Camera:
+        """Of a training frame."""
+        return Camera(self.Ks[index], self.viewmats[index], self.width, self.height)
+
+    def inner(self, points: Tensor) -> Tensor:
+        """World points [..., 3] in -1..1: the box takes half of it, and all beyond is contracted into the rest
+        (mip-NeRF 360, eq. 10, with the largest coordinate as norm)."""
+        q = (points - self.center) / self.radius
+        reach = q.abs().amax(-1, keepdim=True).clamp_min(1.0)
+        return 0.5 * q * (2 - 1 / reach) / reach
+
+    def frame(self, time: float) -> int:
+        """The frame nearest in time, among those whose features may be seen."""
+        away = (self.times - time).abs()
+        return int(torch.where(self.seen, away, torch.inf).argmin())
+
+    def around(self, index: int, offset: int) -> int | None:
+        """The frame ``offset`` from ``index``; None beyond the ends or where it may not be seen."""
+        other = index + offset
+        return other if 0 <= other < len(self.times) and bool(self.seen[other]) else None
+
+    def read(self, positions: Tensor, frames: list[int], maps: Tensor | None = None) -> Tensor:
+        """Features [P, K, C] of ``positions`` [P, K, 3], each where it projects in its own of the ``frames`` [K].
+
+        ``maps`` [K, h, w, C] stand for the clip's own."""
+        maps = self.maps[frames] if maps is None else maps
+        shown, *_ = sample_trajectories(
+            maps.permute(0, 3, 1, 2), positions, self.viewmats[frames], self.Ks[frames], self.width, self.height
+        )
+        return shown

@@ -1,0 +1,29 @@
+"""Settings by name: frozen dataclasses whose fields a user changes one at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..scenes import BadInput
+
+CASTS = {"int": int, "float": float, "str": str, "bool": lambda v: str(v).lower() in ("1", "true", "yes", "on")}
+
+
+class Settings:
+    """What a dataclass of settings inherits: :meth:`replaced`."""
+
+    def replaced(self, **changes):
+        """A copy with settings changed; BadInput for an unknown name or a value of the wrong type."""
+        known = {field.name: field.type for field in dataclasses.fields(self)}
+        for name, value in changes.items():
+            if name not in known:
+                raise BadInput(f"setting {name!r}: unknown; known: {', '.join(known)}")
+            changes[name] = _typed(name, value, known[name])
+        return dataclasses.replace(self, **changes)
+
+
+def _typed(name: str, value, kind: str):
+    try:
+        return CASTS[kind](value)
+    except (TypeError, ValueError):
+        raise BadInput(f"setting {name!r}: expected {kind}, got {value!r}") from None
