@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..files import BadInput
-from .base import Teacher
+from .base import Teacher, built
 from .cache import FeatureMaps, compress, feature_maps
 from .classical import ClassicalTeacher
 from .clip import ClipTeacher
 from .given import PrecomputedTeacher, SceneTeacher
-from .hub import HubModel
+from .hub import HubModel, is_hub_id
 from .joint import JointTeacher
 from .mobilesam import MobileSamTeacher
 from .sam import SamTeacher
@@ -54,12 +54,7 @@ def teacher(name: str | Path = "dinov2", **options) -> Teacher:
             to get them).
     """
     build, defaults = _find(name)
-    try:
-        return build(**{**defaults, **options})
-    except TypeError as error:
-        if "unexpected keyword" not in str(error) and "multiple values" not in str(error):
-            raise
-        raise BadInput(f"teacher {name}: {str(error).split('()')[-1].strip()}") from error
+    return built(f"teacher {name}", build, {**defaults, **options})
 
 
 def located(name: str | Path) -> str:
@@ -81,10 +76,7 @@ def _find(name: str | Path) -> tuple[Callable[..., Teacher], dict]:
         return _join, {"names": text.split("+")}
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
         return PrecomputedTeacher, {"path": path}
-    is_hub_id = (
-        text.count("/") == 1 and not text.startswith((".", "/", "~")) and path.suffix != ".npz"
-    )
-    if path.is_dir() or is_hub_id:
+    if path.is_dir() or is_hub_id(text):
         kind = HubModel(text).model_type
         if kind not in HUB_KINDS:
             raise BadInput(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +90,16 @@ class Teacher:
         Arguments and errors as for :meth:`mask`.
         """
         raise BadInput(f"teacher {self.name} has no mask decoder; use sam or mobilesam")
+
+
+def built(what: str, build: Callable, options: dict):
+    """``build(**options)``, or :class:`BadInput` about ``what`` where it does not take one of the options."""
+    try:
+        return build(**options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error) and "multiple values" not in str(error):
+            raise
+        raise BadInput(f"{what}: {str(error).split('()')[-1].strip()}") from error
 
 
 def check_image(image: Tensor) -> Tensor:

@@ -126,9 +126,9 @@ def compress(
 
     Returns ``mean`` [D], ``basis`` [dim, D] with orthonormal rows, and a report. Code of a feature:
     (f - mean) basis^T; feature of a code: mean + c basis. The report has ``mean_cosine`` and
-    ``low_cosine`` (5% quantile) between features and their decoded codes, and ``variance``, the
-    share of the variance that is kept. All over at most about ``sample`` cells, spread evenly over
-    the maps."""
+    ``low_cosine`` (5% quantile) between features and their decoded codes, ``variance``, the share
+    of the variance that is kept, and ``spread``, the root mean square of the codes' numbers. All
+    over at most about ``sample`` cells, spread evenly over the maps."""
     if not len(maps) or dim < 1:
         raise BadInput(f"compress: expected maps and dim >= 1, got {len(maps)} maps and dim {dim}")
     per_map = max(1, sample // len(maps))
@@ -138,7 +138,8 @@ def compress(
         chosen.append(cells[torch.linspace(0, len(cells) - 1, min(per_map, len(cells))).long()])
     cells = torch.cat(chosen).float()
     mean, basis = principal_axes(cells, min(dim, cells.shape[-1]))
-    decoded = mean + ((cells - mean) @ basis.T) @ basis
+    codes = (cells - mean) @ basis.T
+    decoded = mean + codes @ basis
     cosine = torch.nn.functional.cosine_similarity(cells, decoded, dim=-1)
     left = (cells - decoded).square().sum() / (cells - mean).square().sum().clamp_min(1e-12)
     report = {
@@ -146,5 +147,6 @@ def compress(
         "mean_cosine": cosine.mean().item(),
         "low_cosine": cosine.quantile(0.05).item(),
         "variance": 1.0 - left.item(),
+        "spread": codes.square().mean().sqrt().item(),
     }
     return mean, basis, report

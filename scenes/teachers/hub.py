@@ -139,6 +139,11 @@ class HubModel:
         return Path(path).read_text(encoding="utf-8")
 
 
+def is_hub_id(text: str) -> bool:
+    """Whether ``text`` may be ``organisation/model``, and no path."""
+    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith(".npz")
+
+
 def import_transformers():
     """The transformers package, or :class:`BadInput` saying how to get it."""
     try:
