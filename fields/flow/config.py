@@ -43,11 +43,11 @@ class FlowConfig(Settings):
     position_semantics: bool = False  # the semantic head also sees the code of position and time
     density: str = "softplus"  # or relu, with noise in training
     # flow
-    method: str = "midpoint"  # of integration: euler, midpoint, rk4, dopri5
+    method: str = "euler"  # of integration: euler, midpoint, rk4, dopri5
     steps: int = 1  # between frames
-    flow_points: int = 5  # frames whose features a point sees along its trajectory; odd
-    flow_stride: int = 2  # frames between them
-    flow_share: float = 0.25  # of all samples, those that weigh most, whose trajectories are followed
+    flow_points: int = 3  # frames whose features a point sees along its trajectory; odd
+    flow_stride: int = 3  # frames between them
+    flow_share: float = 0.2  # of all samples, those that weigh most, whose trajectories are followed
     fastest: float = 0.1  # half sizes of the scene that anything crosses between two frames
     displacement: bool = True  # tokens carry the displacement along the trajectory
     absolute: bool = False  # tokens carry position and time instead (the paper's completion)

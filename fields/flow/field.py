@@ -93,7 +93,7 @@ class FlowField(Field):
         moment = torch.as_tensor(time, dtype=points.dtype, device=points.device) * 2 - 1
         places = torch.cat([clip.inner(points), moment.expand(len(points), 1)], -1)
         embedded = self.in_spacetime(places) if self.waves else clip.spacetime(places)
-        latent = None if self.latent is None else self.latent(clip.latent.float())
+        latent = None if self.latent is None else self.latent(clip.latent.to(points))
         return self.dynamic.code(embedded, latent)
 
     def velocity(self, clip: Clip, points: Tensor, time: float | Tensor) -> Tensor:

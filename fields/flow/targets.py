@@ -132,6 +132,6 @@ def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: to
         flows = [(of(flow), of(valid)) for flow, valid in found.flows]
     frame = found.frames[index]
     return Batch(
-        index, frame, float(times[frame]), pixels.float(), of(found.images), of(found.moving), of(found.labels), flows,
+        index, frame, float(times[frame]), pixels.to(found.images), of(found.images), of(found.moving), of(found.labels), flows,
         of(found.disparity), of(found.depth), of(found.still), found.tracks,
     )

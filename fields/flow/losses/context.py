@@ -15,7 +15,7 @@ from ..paths import Paths
 from ..render import Traced
 from ..targets import Batch
 
-CHECKED = 2048  # samples that a loss with more integration looks at, at most
+CHECKED = 1024  # samples that a loss with more integration looks at, at most
 
 
 @dataclass

@@ -32,7 +32,7 @@ def known_depth(c: Context) -> Tensor:
 
 
 def _normalised(values: Tensor) -> Tensor:
-    away = values - values.detach().median()
+    away = values - values.median()
     return away / away.abs().mean().clamp_min(1e-6)
 
 
