@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from .files import BadInput
 from .scene import Frame, Scene
 
 
-def class_names(scene: Scene) -> list[str]:
-    """Names of the classes by id: the scene's own, else ``class 0``... up to the largest id of a training frame.
+def with_classes(scene: Scene) -> Scene:
+    """``scene`` with names for the classes of its labels, ``class 0``... where it has none; as it is without labels.
 
-    BadInput when no training frame has labels.
+    BadInput: a frame's labels are none of the named classes, or not of its picture's size.
     """
-    frames = [frame for frame in scene.split("train") if frame.has("label")]
-    if not frames:
-        raise BadInput(f"{scene.name}: label: no training frame has labels")
-    if scene.label_names:
-        return list(scene.label_names)
-    return [f"class {number}" for number in range(1 + max(int(frame.label.max()) for frame in frames))]
+    frames = [frame for frame in scene.frames if frame.has("label")]
+    if frames and not scene.label_names:
+        count = 1 + max(int(frame.label.max()) for frame in frames)
+        scene = replace(scene, label_names=[f"class {number}" for number in range(count)])
+    for frame in frames:
+        label_map(frame, len(scene.label_names))
+    return scene
+
+
+def labelled(scene: Scene) -> dict[int, Frame]:
+    """The training frames that have labels, by position among them."""
+    return {position: frame for position, frame in enumerate(scene.split("train")) if frame.has("label")}
 
 
 def label_map(frame: Frame, classes: int) -> Tensor:

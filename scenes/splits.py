@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -64,6 +64,21 @@ class LabelSplit:
         if pictures not in ("all", few):
             raise BadInput(f"pictures: expected all or {few}, got {pictures!r}")
         return cls(labelled, list(range(count)) if pictures == "all" else labelled, unseen)
+
+    @classmethod
+    def checked(cls, record, count: int, source) -> LabelSplit:
+        """The split of ``count`` frames that ``record`` holds, lists by attribute; errors name its ``source``.
+
+        Raises BadInput: a record of anything else, or of other positions.
+        """
+        names = [item.name for item in fields(cls)]
+        if not isinstance(record, dict) or set(record) != set(names):
+            raise BadInput(f"{source}: split: expected lists called {', '.join(names)}")
+        for name in names:
+            found = record[name]
+            if not isinstance(found, list) or not all(type(k) is int and 0 <= k < count for k in found):
+                raise BadInput(f"{source}: split: {name}: expected numbers of training frames below {count}")
+        return cls(**record)
 
     def seen(self, scene: Scene) -> Scene:
         """What training may know of ``scene``: the filmed frames, and of these only the labelled ones' labels.

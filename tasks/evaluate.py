@@ -12,10 +12,11 @@ import torch
 from ..fields import metrics
 from ..scenes import BadInput, Frame, Scene
 from ..scenes.files import read_json, write_json
+from ..scenes.splits import LabelSplit
 from .likeness import Likeness
 from .masks import object_masks
 from .progress import console
-from .scores import Prediction, image_quality, mask_quality, track_quality
+from .scores import Prediction, image_quality, label_quality, mask_quality, track_quality
 from .select import by_click
 from .selection import Selection
 from .targets import Target, labelled, targets
@@ -87,18 +88,35 @@ def field_masks(field, frame: Frame, selections: dict[str, Selection]) -> Predic
     return {name: masks[..., i] for i, name in enumerate(selections)}
 
 
-def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool = True) -> dict:
+def labels_quality(field, scene: Scene, split: LabelSplit) -> dict:
+    """Scores of the classes of ``field``, where it knows any, in the frames that ``split`` leaves to be tested.
+
+    Returns ``labels`` of test cameras and ``labels_train`` of training cameras, as from :func:`label_quality`; without
+    those that no frame has labels for.
+    """
+    if not field.label_names:
+        return {}
+    tested = split.tested(scene)
+    scores = {"labels": tested["test"], "labels_train": tested["train"]}
+    scores = {key: label_quality(field, frames, scene.label_names) for key, frames in scores.items()}
+    return {key: quality for key, quality in scores.items() if quality}
+
+
+def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool = True,
+             split: LabelSplit | None = None) -> dict:
     """Everything that the scene's truth allows to be measured of a field.
 
     Args:
         objects: selections to score; targets without one are selected by a click.
         train: also score pictures and masks of the training frames.
+        split: of the labels that the field was made with; None: all.
 
     Returns:
         ``psnr``, ``ssim``, ``lpips``... of the held-out frames (of the training frames where none
         are held out; ``held_out`` says which), ``train`` the same of the training frames;
         ``selected`` how each target was selected; ``masks`` and ``masks_train`` as from
-        :func:`mask_quality`; ``tracks`` as from :func:`track_quality`; ``gaussians``;
+        :func:`mask_quality`; ``labels`` and ``labels_train`` as from :func:`labels_quality`; ``tracks``
+        as from :func:`track_quality`; ``gaussians``;
         ``eval_seconds``.
     """
     start = time.perf_counter()
@@ -117,6 +135,7 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
             result["masks"] = mask_quality(scene.split("test"), found, predict)
         if train or not scene.test:
             result["masks_train"] = mask_quality(scene.split("train"), found, predict)
+    result.update(labels_quality(field, scene, split or LabelSplit.full(len(scene.train))))
     if scene.tracks is not None:
         result["tracks"] = track_quality(field, scene, found)
     result["gaussians"] = field.count
@@ -142,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
     opened = Run.open(args.run)
     scene = opened.scene if args.labels is None else labelled(opened.scene, args.labels)
     objects = [opened.object(name) for name in opened.objects()]
-    figures = evaluate(opened.field, scene, objects)
+    figures = evaluate(opened.field, scene, objects, split=opened.split)
     if args.baselines:
         figures["teacher_alone"] = teacher_alone(scene, opened.teacher())
     path = opened.folder / "metrics.json"

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import platform
 import resource
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from ..fields.gaussians.field import GaussianField
 from ..fields.gaussians.trainer import Trainer, learned_bytes
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import append_text, write_json
+from ..scenes.labels import label_map, labelled, with_classes
+from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
 from .run import Run
@@ -45,6 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resume(arguments.output)
         return
+    fit(**asked(arguments))
+
+
+def asked(arguments: argparse.Namespace) -> dict:
+    """What the command line says, as arguments of :func:`fit`."""
     names = ("cameras", "max_width", "every", "max_frames", "holdout")
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     changes = {}
@@ -56,19 +63,24 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("teacher", "semantics"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
-    fit(arguments.scene, arguments.output, arguments.preset, arguments.format, options, **changes)
+    return {
+        "source": arguments.scene, "output": arguments.output, "preset_name": arguments.preset,
+        "format": arguments.format, "options": options, **changes,
+    }
 
 
 def fit(source: str | Path, output: str | Path, preset_name: str = "fast", format: str | None = None,
-        options: dict | None = None, **changes) -> Run:
+        options: dict | None = None, split: Callable[[int], LabelSplit] = LabelSplit.full, **changes) -> Run:
     """Learn a field of the scene at ``source`` into the run folder ``output``.
 
     Args:
         preset_name: tiny, fast, paper or release.
         options: passed on to ``scenes.load``.
+        split: makes of the number of training frames which of their labels and pictures are used.
         changes: settings of :class:`FitConfig` to change.
 
-    Raises BadInput: unusable input, an unknown setting, or a folder that holds a run already.
+    Raises BadInput: unusable input, an unknown setting, labels that are asked for and not there or of unknown classes,
+    or a folder that holds a run already.
     """
     from ..scenes.teachers import located, teacher
 
@@ -78,13 +90,17 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     options = dict(options or {})
     if options.get("cameras") is not None:
         options["cameras"] = str(Path(options["cameras"]).resolve())
-    scene = load(source, format, **options)
+    scene = with_classes(load(source, format, **options))
+    chosen = split(len(scene.train))
+    if chosen.unseen and not labelled(chosen.seen(scene)):
+        raise BadInput(f"{source}: label: no frame that is to give labels has any")
     if config.semantics != "none":
         teacher(config.teacher)  # where it cannot be had, that is better said before the cameras are estimated
     scene = posed(scene)
     config = suited(config, scene, changes)
     where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options}
-    made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config))
+    record = dataclasses.asdict(chosen) if chosen.unseen else None
+    made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config), record)
     made.save_scene(scene)
     return learn(made, config)
 
@@ -130,12 +146,12 @@ def suited(config: FitConfig, scene: Scene, asked: Collection[str] = ()) -> FitC
 
 
 def learn(made: Run, config: FitConfig) -> Run:
-    """Train, lift semantics and write everything into the run folder."""
+    """Train, lift semantics and labels and write everything into the run folder."""
     from ..scenes.motion.masks import motion_masks
 
-    scene, checkpoint = made.scene, made.folder / "checkpoint.safetensors"
+    scene, checkpoint = made.split.seen(made.scene), made.folder / "checkpoint.safetensors"
     torch.manual_seed(config.seed)
-    maps = None if config.semantics == "none" else teacher_maps(made, config)
+    maps = None if config.semantics == "none" else teacher_maps(made, scene, config)
     moving = motion_masks(scene) if config.moving else None
     if checkpoint.exists():
         placeholder = GaussianField(*(torch.zeros(1, *s) for s in ((3,), (3,), (4,), (), (1, 3), (0, 3))))
@@ -161,8 +177,26 @@ def learn(made: Run, config: FitConfig) -> Run:
     if maps is not None and maps.mean is not None:
         field = trainer.field
         field.set_features(field.features, maps.mean, maps.basis)
+    learn_classes(trainer)
     finish(made, trainer)
     return made
+
+
+def learn_classes(trainer: Trainer) -> None:
+    """Lift the labels of the frames, where they have any, onto the trained Gaussians."""
+    from ..fields.gaussians.classes import lift_labels
+
+    names, frames, cameras = trainer.scene.label_names, labelled(trainer.scene), trainer.refined_cameras()
+    if not frames:
+        return
+    maps = [label_map(frame, len(names)) for frame in frames.values()]
+    with bar() as progress:
+        task = progress.add_task("lifting labels", total=100, note="")
+        shares = lift_labels(
+            trainer.field, [cameras[k] for k in frames], [frame.time for frame in frames.values()], maps, len(names),
+            progress=lambda share: progress.update(task, completed=100 * share),
+        )
+    trainer.field.set_classes(shares, names)
 
 
 def train(trainer: Trainer, made: Run) -> None:
@@ -192,16 +226,16 @@ def train(trainer: Trainer, made: Run) -> None:
 def finish(made: Run, trainer: Trainer) -> None:
     """Write field, PLY, refined cameras and metrics; the checkpoint has served."""
     from ..fields.gaussians.ply import write_ply
-    from .evaluate import image_quality
+    from .evaluate import image_quality, labels_quality
 
     field, scene = trainer.field.eval(), made.scene
     if trainer.config.pose_rate:
-        scene = refined(scene, trainer.refined_cameras())
+        scene = refined(scene, trainer.refined_cameras(), made.split.filmed)
         made.save_scene(scene)
     field.save(made.folder)
     with torch.no_grad():
         write_ply(made.folder / "field.ply", field)
-        quality = image_quality(field, scene) if scene.test else {}
+        quality = (image_quality(field, scene) if scene.test else {}) | labels_quality(field, scene, made.split)
     made.__dict__["field"] = field
     metrics = {
         **quality, "train_seconds": trainer.seconds, "iterations": trainer.iteration, "gaussians": field.count,
@@ -214,25 +248,26 @@ def finish(made: Run, trainer: Trainer) -> None:
     console.print(f"{made.folder}: {field.count} Gaussians, {trainer.seconds:.0f} s{shown}")
 
 
-def refined(scene: Scene, cameras: list) -> Scene:
-    """The scene with its training cameras refined, and those held out moved along with them."""
+def refined(scene: Scene, cameras: list, filmed: Collection[int]) -> Scene:
+    """The scene with its ``filmed`` training cameras refined, and those held out moved along with them."""
     from ..fields.gaussians.poses import followed
 
-    frames = list(scene.frames)
-    for index in scene.test:
+    frames, moved = list(scene.frames), [scene.train[position] for position in filmed]
+    before, times = [frames[index].camera for index in moved], [frames[index].time for index in moved]
+    for index in set(scene.train + scene.test) - set(moved):
         held = frames[index]
-        frames[index] = held.with_camera(followed(scene.cameras, cameras, scene.times, held.camera, held.time))
-    for index, camera in zip(scene.train, cameras, strict=True):
+        frames[index] = held.with_camera(followed(before, cameras, times, held.camera, held.time))
+    for index, camera in zip(moved, cameras, strict=True):
         frames[index] = frames[index].with_camera(camera)
     return dataclasses.replace(scene, frames=frames)
 
 
-def teacher_maps(made: Run, config: FitConfig):
-    """The teacher's maps of the training frames, cached in the run folder, coded where the settings ask."""
+def teacher_maps(made: Run, scene: Scene, config: FitConfig):
+    """The teacher's maps of the training frames of ``scene``, cached in the run folder, coded if the settings ask."""
     from ..scenes.teachers.cache import compress, feature_maps
 
     teacher = made.teacher()
-    maps = feature_maps(made.scene.split("train"), teacher, made.folder / "features")
+    maps = feature_maps(scene.split("train"), teacher, made.folder / "features")
     if not config.feature_dim or maps[0].shape[-1] <= config.feature_dim:
         return Codes([m.float() for m in maps])
     mean, basis, report = compress(maps, config.feature_dim)

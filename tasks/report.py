@@ -41,6 +41,10 @@ def summary(figures: dict) -> Table:
     for key, title in (("miou", "mIoU, objects and rest"), ("accuracy", "pixel accuracy")):
         if key in held or key in train:
             rows.append((title, *both(figures, held.get(key), train.get(key), "{:.3f}")))
+    held, train = figures.get("labels", {}), figures.get("labels_train", {})
+    for key, title in (("miou", "labels: mIoU of classes"), ("accuracy", "labels: pixel accuracy")):
+        if key in held or key in train:
+            rows.append((title, *both(figures, held.get(key), train.get(key), "{:.3f}")))
     if "epe_median" in figures.get("tracks", {}):
         tracks = figures["tracks"]
         rows.append(

@@ -10,6 +10,7 @@ import yaml
 
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import existing, read_json, write_json, write_text
+from ..scenes.splits import LabelSplit
 from .device import device
 
 FORMAT = 1
@@ -48,14 +49,16 @@ class Run:
         return cls(folder, config)
 
     @classmethod
-    def create(cls, folder: str | Path, method: str, scene: dict, teacher: dict, settings: dict) -> Run:
+    def create(cls, folder: str | Path, method: str, scene: dict, teacher: dict, settings: dict,
+               split: dict | None = None) -> Run:
         """A new run folder. ``scene`` says how to load the scene (path, format, options), ``teacher`` how to make
-        the teacher (name, options). BadInput when the folder holds a run already."""
+        the teacher (name, options), ``split`` holds the lists of a :class:`LabelSplit`, None that of all frames.
+        BadInput when the folder holds a run already."""
         folder = cls.vacant(folder)
         config = {
             "format": FORMAT, "semaflow": importlib.metadata.version("semaflow"), "method": method, "scene": scene,
             "teacher": teacher, "settings": settings,
-        }
+        } | ({} if split is None else {"split": split})
         write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         return cls(folder, config)
 
@@ -76,6 +79,14 @@ class Run:
         scene = load(where["path"], where.get("format"), **where.get("options", {}))
         record = self.folder / "scene.json"
         return apply_record(scene, read_json(record), record) if record.exists() else scene
+
+    @functools.cached_property
+    def split(self) -> LabelSplit:
+        """Of which training frames the fit used labels and pictures."""
+        count, record = len(self.scene.train), self.config.get("split")
+        if record is None:
+            return LabelSplit.full(count)
+        return LabelSplit.checked(record, count, self.folder / "config.yaml")
 
     def save_scene(self, scene: Scene) -> None:
         """Write ``scene.json``: cameras, times and splits as used, and remember ``scene``."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from semaflow.scenes import BadInput, Camera, Frame, PointCloud, Scene
-from semaflow.scenes.labels import class_names, label_map
+from semaflow.scenes.labels import label_map, labelled, with_classes
 from semaflow.scenes.splits import LabelSplit
 
 CAMERA = Camera.look_at((0, -4, 1), (0, 0, 0), 8, 6)
@@ -89,15 +89,18 @@ def test_times_next_to_a_labelled_frame_are_not_tested():
 
 
 def test_labels_must_be_of_the_scenes_classes():
+    whole = scene(test=(0.5,))
+    assert with_classes(whole) is whole and label_map(whole.frames[2], 3).unique().tolist() == [2]
+    for wrong, message in ((torch.full((6, 8), 3), "ids in -1..2, got 3"), (torch.zeros(6, 4), "8x6 pixels, got 4x6")):
+        whole.frames[12] = whole.frames[12].with_layers(label=wrong)
+        with pytest.raises(BadInput, match=f"0012: label: expected {message}"):
+            with_classes(whole)
+
+
+def test_classes_without_names_are_numbered():
     whole = scene()
-    assert class_names(whole) == ["a", "b", "c"]
-    assert label_map(whole.frames[2], 3).unique().tolist() == [2]
-    with pytest.raises(BadInput, match=r"0002: label: expected ids in -1..1, got 2"):
-        label_map(whole.frames[2], 2)
-    with pytest.raises(BadInput, match="0000: label: expected 8x6 pixels, got 4x6"):
-        label_map(whole.frames[0].with_layers(label=torch.zeros(6, 4)), 3)
     whole.label_names = []
-    assert class_names(whole) == ["class 0", "class 1", "class 2"]
+    assert with_classes(whole).label_names == ["class 0", "class 1", "class 2"]
+    assert list(labelled(LabelSplit.tracking(12, 25, "all").seen(whole))) == [0, 1, 2]
     whole.frames = [frame.with_layers(label=None) for frame in whole.frames]
-    with pytest.raises(BadInput, match="twelve: label: no training frame has labels"):
-        class_names(whole)
+    assert with_classes(whole).label_names == [] and not labelled(whole)
