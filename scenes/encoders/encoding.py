@@ -24,7 +24,9 @@ class Code:
     axes: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Codes [..., C] of ``features`` [..., D]."""
+        """Codes [..., C] of ``features`` [..., D]; BadInput for features of another width."""
+        if features.shape[-1] != len(self.mean):
+            raise BadInput(f"code: expected features of {len(self.mean)} channels, got {features.shape[-1]}")
         return (features - self.mean) @ self.axes.T
 
 
@@ -34,7 +36,8 @@ class Encoding:
 
     Attributes:
         name: the encoder's.
-        maps: [T, C, h, w] float16; the cells of each cover the whole image; zero where not ``seen``.
+        maps: [T, C, h, w] float16; the cells of each cover the whole image; zero where not ``seen``. In
+            memory a cell's channels lie together, as :mod:`semaflow.kernels.gather` reads them.
         seen: [T] bool: the frames that the encoder looked at.
         vector: [G] float32, about the clip as a whole.
         code: how the maps were compressed, to encode other clips alike; None if they were not.
@@ -62,10 +65,10 @@ def encode(
         folder: where the uncompressed maps are kept, one file for each.
         seen: positions of the frames to look at, and at nothing of the others; None for all.
         code: one made of other clips by :func:`common_code`, or the channels of one for these frames
-            alone; None for all the encoder's channels.
+            alone (no more than the encoder has); None for all the encoder's channels.
 
     Raises:
-        BadInput: no or unknown frames to look at, or maps of different sizes.
+        BadInput: no or unknown frames to look at, maps of different sizes, or a code of another encoder.
     """
     watched = watch(frames, seen)
     if isinstance(code, int):
@@ -73,17 +76,17 @@ def encode(
     positions = range(len(frames)) if seen is None else sorted(seen)
     maps: Tensor | None = None
     for position, features in zip(positions, encoder.maps(watched, folder), strict=True):
-        features = (features if code is None else code(features)).permute(2, 0, 1).half()
+        features = (features if code is None else code(features)).half()
         if maps is None:
             maps = features.new_zeros(len(frames), *features.shape)
         if features.shape != maps.shape[1:]:
-            found, expected = list(features.shape[1:]), list(maps.shape[2:])
+            found, expected = list(features.shape[:2]), list(maps.shape[1:3])
             raise BadInput(f"{frames[position].name}: {encoder.name} map {found}, expected {expected} as in the others")
         maps[position] = features
     known = torch.zeros(len(frames), dtype=torch.bool)
     known[list(positions)] = True
     summaries = [summary.mean((0, 1)) for summary in encoder.summaries(watched, folder)]
-    return Encoding(encoder.name, maps, known, torch.stack(summaries).mean(0), code)
+    return Encoding(encoder.name, maps.permute(0, 3, 1, 2), known, torch.stack(summaries).mean(0), code)
 
 
 def watch(frames: Sequence[Frame], seen: Sequence[int] | None = None) -> list[Frame]:

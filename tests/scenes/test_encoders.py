@@ -190,6 +190,7 @@ def test_given_maps(tmp_path):
     encoding = encode(frames(3, features=values), encoder("given"), tmp_path)
     torch.testing.assert_close(encoding.maps, values.permute(0, 3, 1, 2).half())
     torch.testing.assert_close(encoding.vector, values.mean((0, 1, 2)))
+    assert encoding.maps.permute(0, 2, 3, 1).is_contiguous()  # nothing for the lookup kernels to copy
     with pytest.raises(BadInput, match="v/000: features: the scene has none"):
         encode(frames(3), encoder("given"), tmp_path)
 
@@ -259,6 +260,8 @@ def test_a_common_code_serves_several_clips(models, tmp_path):
     assert first.code is code is second.code
     mixed = encode([one[0], other[0], one[2]], chosen, tmp_path, code=code)
     assert torch.equal(mixed.maps, torch.stack([first.maps[0], second.maps[0], first.maps[2]]))
+    with pytest.raises(BadInput, match="code: expected features of 40 channels, got 24"):
+        encode(one, encoder(models["vjepa2"]), tmp_path, code=code)
 
 
 def test_a_code_is_made_of_seen_frames_alone(models, tmp_path):
