@@ -97,7 +97,7 @@ def built(what: str, build: Callable, options: dict):
     try:
         return build(**options)
     except TypeError as error:
-        if "unexpected keyword" not in str(error) and "multiple values" not in str(error):
+        if not any(told in str(error) for told in ("unexpected keyword", "multiple values", "takes no arguments")):
             raise
         raise BadInput(f"{what}: {str(error).split('()')[-1].strip()}") from error
 
