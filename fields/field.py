@@ -20,11 +20,16 @@ class Field(torch.nn.Module, abc.ABC):
     """
 
     kind: str = ""
+    primitives: str = "parameters"  # what ``count`` counts
     label_names: list[str]
 
     def __init__(self):
         super().__init__()
         self.label_names = []
+
+    def semantics(self) -> Tensor | None:
+        """Features of primitives that can be selected, [N, D]; None where there are none."""
+        return None
 
     @abc.abstractmethod
     def at(self, time: float):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from .files import BadInput
@@ -22,6 +23,31 @@ def with_classes(scene: Scene) -> Scene:
     for frame in frames:
         label_map(frame, len(scene.label_names))
     return scene
+
+
+def common_classes(scenes: list[Scene]) -> list[Scene]:
+    """The scenes with labels of the same classes: those of all of them, told apart by name, in order of appearance."""
+    names: list[str] = []
+    for scene in scenes:
+        names += [name for name in scene.label_names if name not in names]
+    return [in_classes(scene, names) for scene in scenes]
+
+
+def in_classes(scene: Scene, names: list[str]) -> Scene:
+    """``scene`` with its labels as ids among ``names``; BadInput for a class that is none of them."""
+    unknown = [name for name in scene.label_names if name not in names]
+    if unknown:
+        raise BadInput(f"{scene.name}: labels: expected classes among {', '.join(names)}, got {unknown[0]!r}")
+    if scene.label_names == list(names):
+        return scene
+    table = torch.tensor([*(names.index(name) for name in scene.label_names), -1])
+
+    def renamed(frame: Frame) -> Frame:
+        if not frame.has("label"):
+            return frame
+        return frame.with_layers(label=lambda: table[label_map(frame, len(table) - 1)])
+
+    return replace(scene, frames=[renamed(frame) for frame in scene.frames], label_names=list(names))
 
 
 def labelled(scene: Scene) -> dict[int, Frame]:

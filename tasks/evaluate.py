@@ -138,7 +138,7 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
     result.update(labels_quality(field, scene, split or LabelSplit.full(len(scene.train))))
     if scene.tracks is not None:
         result["tracks"] = track_quality(field, scene, found)
-    result["gaussians"] = field.count
+    result[field.primitives] = field.count
     result["eval_seconds"] = time.perf_counter() - start
     return result
 

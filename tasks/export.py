@@ -51,7 +51,7 @@ def export(
     names = run.objects() if objects is None else objects
     selections = [run.object(name) for name in names]
     only = None if objects is None else union(selections)
-    field, scene = run.field, run.scene
+    field, scene = run.gaussians, run.scene
     written = []
 
     def pose(path: Path, moment: float) -> None:

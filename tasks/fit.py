@@ -26,9 +26,9 @@ from .run import Run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("scene", help="video, folder of frames, or scene folder (format is detected)")
+    parser.add_argument("scene", nargs="+", help="video, folder of frames, or scene folder; several for one flow field")
     parser.add_argument("-o", "--output", required=True, help="run folder to make")
-    parser.add_argument("--method", default="gaussians", choices=["gaussians"], help="kind of field")
+    parser.add_argument("--method", default="gaussians", choices=["gaussians", "flow"], help="kind of field")
     parser.add_argument("--preset", default="fast", choices=list(PRESETS), help="sets all settings together")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--teacher", default=None, help="feature teacher: a name, local folder, hub id or maps")
@@ -47,7 +47,16 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resume(arguments.output)
         return
-    fit(**asked(arguments))
+    learner(arguments.method)(**asked(arguments))
+
+
+def learner(method: str) -> Callable[..., Run]:
+    """The fit of a kind of field."""
+    if method == GaussianField.kind:
+        return fit
+    from .fit_flow import fit_flow
+
+    return fit_flow
 
 
 def asked(arguments: argparse.Namespace) -> dict:
@@ -64,7 +73,8 @@ def asked(arguments: argparse.Namespace) -> dict:
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     return {
-        "source": arguments.scene, "output": arguments.output, "preset_name": arguments.preset,
+        "source": arguments.scene if len(arguments.scene) > 1 else arguments.scene[0], "output": arguments.output,
+        "preset_name": arguments.preset,
         "format": arguments.format, "options": options, **changes,
     }
 
@@ -84,6 +94,8 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     """
     from ..scenes.teachers import located, teacher
 
+    if not isinstance(source, (str, Path)):
+        raise BadInput(f"{source[1]}: several scenes make one field with --method flow alone")
     Run.vacant(output)
     config = preset(preset_name).replaced(**changes)
     config = dataclasses.replace(config, teacher=located(config.teacher))
@@ -111,6 +123,10 @@ def resume(output: str | Path) -> Run:
     if (made.folder / "field.safetensors").exists() and not (made.folder / "checkpoint.safetensors").exists():
         console.print(f"{made.folder}: already finished")
         return made
+    if made.config["method"] != GaussianField.kind:
+        from .fit_flow import resume_flow
+
+        return resume_flow(made)
     if not (made.folder / "scene.json").exists():
         made.save_scene(posed(made.scene))
     return learn(made, FitConfig().replaced(**made.config["settings"]))

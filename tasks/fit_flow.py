@@ -4,63 +4,96 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..fields.flow.config import FlowConfig, preset
+from ..fields.flow.encoder import SmallEncoder
 from ..fields.flow.field import FlowField
-from ..fields.flow.start import class_names, start_clip, start_field
-from ..fields.flow.targets import Targets, targets
+from ..fields.flow.start import start_clip, start_field
+from ..fields.flow.targets import targets
 from ..fields.flow.trainer import FlowTrainer
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import append_text, write_json
+from ..scenes.labels import common_classes, labelled, with_classes
 from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
 from .run import Run
 
+LEARNED = "learned"  # encoder: a small one, trained with the field
+NONE = "none"  # encoder: no features
 
-def fit_flow(sources: Sequence[str | Path], output: str | Path, preset_name: str = "fast", format: str | None = None,
-             options: dict | None = None, split: LabelSplit | None = None, **changes) -> Run:
-    """Learn a flow field of the scenes at ``sources`` into the run folder ``output``.
+
+def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, preset_name: str = "fast",
+             format: str | None = None, options: dict | None = None,
+             split: Callable[[int], LabelSplit] = LabelSplit.full, **changes) -> Run:
+    """Learn a flow field of the scene at ``source``, or of several at once, into the run folder ``output``.
 
     Args:
-        preset_name: tiny, fast or paper. format, options: as for ``scenes.load``, for all scenes.
-        split: which training frames' labels and pictures may be used, the same positions in every scene.
-        changes: settings of :class:`FlowConfig` to change.
+        preset_name: tiny, fast or paper.
+        format, options: as for ``scenes.load``, of every scene.
+        split: makes of the number of a scene's training frames which of their labels and pictures are used.
+        changes: settings of :class:`FlowConfig` to change; ``teacher`` is another name for ``encoder``.
 
-    Raises BadInput: unusable input, an unknown setting, a loss asked for whose input is missing, or a folder that holds
-    a run already.
+    Raises BadInput: unusable input, an unknown setting, a loss asked for whose input is missing, a scene without the
+    labels that were asked for, or a folder that holds a run already.
     """
     from .fit import posed
 
     Run.vacant(output)
+    if "teacher" in changes:
+        changes["encoder"] = changes.pop("teacher")
     config = preset(preset_name).replaced(**changes)
-    options = dict(options or {})
-    scenes = [posed(load(source, format, **options)) for source in sources]
-    where = [
-        {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options}
-        for source, scene in zip(sources, scenes, strict=True)
-    ]
-    made = Run.create(output, FlowField.kind, where, {"name": config.teacher}, dataclasses.asdict(config), split)
-    made.save_scenes(scenes)
+    config = dataclasses.replace(config, encoder=found_encoder(config.encoder))
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    options, scenes, where = dict(options or {}), [], []
+    for path in sources:
+        scene = with_classes(load(path, format, **options))
+        chosen = split(len(scene.train))
+        if chosen.unseen and not labelled(chosen.seen(scene)):
+            raise BadInput(f"{path}: label: no frame that is to give labels has any")
+        scenes.append(posed(scene))
+        where.append({"path": str(Path(path).resolve()), "format": scene.format or format, "options": options})
+    if len({len(scene.train) for scene in scenes}) > 1 and split(len(scenes[0].train)).unseen:
+        raise BadInput(f"{sources[-1]}: expected as many training frames as {sources[0]} for one split of both")
+    chosen = split(len(scenes[0].train))
+    record = dataclasses.asdict(chosen) if chosen.unseen else None
+    teacher = {"name": config.encoder}
+    made = Run.create(output, FlowField.kind, where[0], teacher, dataclasses.asdict(config), record, where[1:])
+    made.save_scene(*common_classes(scenes))
     return learn(made, config, tuple(changes))
 
 
-def learn(made: Run, config: FlowConfig, asked: tuple[str, ...] = ()) -> Run:
-    """Train and write everything into the run folder."""
-    scenes, split = made.scenes, made.split
-    names, ids = class_names(scenes)
-    found, clips = [], {}
-    for number, (scene, own) in enumerate(zip(scenes, ids, strict=True)):
-        chosen = split or LabelSplit.full(len(scene.train))
-        with console.status(f"{scene.name}: flow, motion and depth of the video"):
-            found.append(targets(chosen.seen(scene), own, chosen.filmed))
-        name = scene.name if scene.name not in clips else f"{scene.name}_{number}"
-        clips[name] = clip_of(made, scene, chosen, found[-1], config)
-    field = start_field(clips, names, config).to(device())
+def resume_flow(made: Run) -> Run:
+    """Go on with an interrupted fit from its last checkpoint."""
+    from .fit import posed
+
+    if not (made.folder / "scene.json").exists():
+        made.save_scene(*(posed(scene) for scene in made.scenes))
+    return learn(made, FlowConfig().replaced(**made.config["settings"]))
+
+
+def learn(made: Run, config: FlowConfig, asked: tuple[str, ...] = (), start: Path | None = None) -> Run:
+    """Train and write everything into the run folder; from the field in the run folder ``start``, where it is given."""
+    scenes = made.scenes
+    splits = [made.split if made.split.unseen else LabelSplit.full(len(scene.train)) for scene in scenes]
+    found = []
+    for scene, split in zip(scenes, splits, strict=True):
+        with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
+            found.append(targets(split.seen(scene), split.filmed))
+    encodings = encoded(scenes, splits, config, made.folder / "features")
+    clips = {}
+    for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):
+        name = scene.name if scene.name not in clips else f"{scene.name}_{len(clips)}"
+        clips[name] = start_clip(scene, known, maps, latent, seen)
+    field = start_field(clips, scenes[0].label_names, config).to(device())
+    if config.encoder == LEARNED:
+        shown = [pictures(scene, clip.seen) for scene, clip in zip(scenes, clips.values(), strict=True)]
+        field.learn_encoder(SmallEncoder(config.encoder_channels), shown)
     trainer = FlowTrainer(field, config, found, asked)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")
@@ -70,3 +103,107 @@ def learn(made: Run, config: FlowConfig, asked: tuple[str, ...] = ()) -> Run:
     train(trainer, made)
     finish(made, trainer)
     return made
+
+
+def found_encoder(name: str) -> str:
+    """``name`` as it will be found from everywhere; BadInput for one that cannot be had."""
+    from ..scenes.encoders import encoder
+    from ..scenes.teachers import located
+
+    if name in (LEARNED, NONE):
+        return name
+    encoder(located(name))
+    return located(name)
+
+
+def encoded(scenes: list[Scene], splits: list[LabelSplit], config: FlowConfig, folder: Path) -> list[tuple]:
+    """Maps [T, C, h, w], latent [G] and which frames were seen [T], of each scene; of common channels."""
+    from ..scenes.encoders import common_code, encode, encoder, watch
+
+    seen = [None if config.encoder_frames == "all" else split.filmed for split in splits]
+    if config.encoder in (LEARNED, NONE):
+        channels = config.encoder_channels if config.encoder == LEARNED else 1
+        return [
+            (torch.zeros(len(scene.train), channels, 2, 2), torch.zeros(1), positions(own, len(scene.train)))
+            for scene, own in zip(scenes, seen, strict=True)
+        ]
+    network = encoder(config.encoder)
+    watched = [watch(scene.split("train"), own) for scene, own in zip(scenes, seen, strict=True)]
+    channels = config.encoder_channels
+    code = None
+    if channels and network.maps(watched[0], folder)[0].shape[-1] > channels:
+        code = common_code(watched, network, folder, channels)
+    made = [
+        encode(scene.split("train"), network, folder, own, code) for scene, own in zip(scenes, seen, strict=True)
+    ]
+    return [(encoding.maps, encoding.vector, encoding.seen) for encoding in made]
+
+
+def positions(chosen: list[int] | None, count: int) -> Tensor:
+    """Which of ``count`` frames are ``chosen`` (None: all), [count] bool."""
+    marked = torch.zeros(count, dtype=torch.bool)
+    marked[list(range(count)) if chosen is None else chosen] = True
+    return marked
+
+
+def pictures(scene: Scene, seen: Tensor) -> Tensor:
+    """The training frames, [T, 3, H, W]; the nearest that may be seen in place of each that may not."""
+    frames, known = scene.split("train"), seen.nonzero()[:, 0]
+    nearest = [int(known[(known - k).abs().argmin()]) for k in range(len(frames))]
+    return torch.stack([frames[k].image for k in nearest]).permute(0, 3, 1, 2).contiguous()
+
+
+def train(trainer: FlowTrainer, made: Run) -> None:
+    """All remaining iterations, with a progress bar, a log and checkpoints; Ctrl-C saves before it leaves."""
+    config, checkpoint = trainer.config, made.folder / "checkpoint.safetensors"
+    recent: dict[str, float] = {}
+    with bar() as progress:
+        task = progress.add_task("training", total=config.iterations, completed=trainer.iteration, note="")
+        try:
+            while not trainer.finished:
+                stage = "still" if trainer.still else "moving"
+                terms = trainer.step()
+                recent = {name: 0.95 * recent.get(name, value) + 0.05 * value for name, value in terms.items()}
+                if trainer.iteration % config.log_every == 0 or trainer.finished:
+                    speed = progress.tasks[0].speed or 0.0
+                    note = f"{stage}  loss {recent['loss']:.4f}  psnr {recent['psnr']:.2f} dB  {speed:.1f} it/s"
+                    progress.update(task, completed=trainer.iteration, note=note)
+                    entry = {"iteration": trainer.iteration, **recent, "seconds": trainer.seconds}
+                    append_text(made.folder / "log.jsonl", json.dumps(entry) + "\n")
+                if trainer.iteration % config.checkpoint_every == 0:
+                    trainer.save_checkpoint(checkpoint)
+        except KeyboardInterrupt:
+            trainer.save_checkpoint(checkpoint)
+            console.print(f"saved {checkpoint}; go on with --resume")
+            raise
+
+
+def finish(made: Run, trainer: FlowTrainer) -> None:
+    """Write field and metrics; the checkpoint has served."""
+    from .evaluate import image_quality, labels_quality
+    from .fit import machine, peak_memory
+
+    field = trainer.field.eval()
+    field.keep_maps()
+    field.save(made.folder)
+    made.__dict__["field"] = field
+    quality: dict = {}
+    for name, scene in zip(field.names, made.scenes, strict=True):
+        field.of(name)
+        split = made.split if made.split.unseen else LabelSplit.full(len(scene.train))
+        own = (image_quality(field, scene) if scene.test else {}) | labels_quality(field, scene, split)
+        if len(field.names) == 1:
+            quality = own
+        else:
+            quality.setdefault("clips", {})[name] = own
+    field.of(field.names[0])
+    metrics = {
+        **quality, "train_seconds": trainer.seconds, "iterations": trainer.iteration,
+        "parameters": field.count, "peak_memory_mb": peak_memory(), "machine": machine(),
+        "versions": {"torch": torch.__version__, "semaflow": made.config["semaflow"]},
+    }
+    write_json(made.folder / "metrics.json", metrics)
+    (made.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    shown = f", held-out PSNR {quality['psnr']:.2f} dB" if "psnr" in quality else ""
+    shown += f", mIoU {quality['labels']['miou']:.3f}" if "labels" in quality else ""
+    console.print(f"{made.folder}: {len(field.names)} clip(s), {trainer.seconds:.0f} s{shown}")

@@ -50,15 +50,16 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path, method: str, scene: dict, teacher: dict, settings: dict,
-               split: dict | None = None) -> Run:
+               split: dict | None = None, further: list[dict] | None = None) -> Run:
         """A new run folder. ``scene`` says how to load the scene (path, format, options), ``teacher`` how to make
-        the teacher (name, options), ``split`` holds the lists of a :class:`LabelSplit`, None that of all frames.
+        the teacher (name, options), ``split`` holds the lists of a :class:`LabelSplit`, None that of all frames,
+        ``further`` says how to load more scenes of a field of several.
         BadInput when the folder holds a run already."""
         folder = cls.vacant(folder)
         config = {
             "format": FORMAT, "semaflow": importlib.metadata.version("semaflow"), "method": method, "scene": scene,
             "teacher": teacher, "settings": settings,
-        } | ({} if split is None else {"split": split})
+        } | ({} if split is None else {"split": split}) | ({"further": further} if further else {})
         write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         return cls(folder, config)
 
@@ -71,14 +72,25 @@ class Run:
         return folder
 
     @functools.cached_property
-    def scene(self) -> Scene:
-        """The scene with the cameras, times and splits that the fit used."""
+    def scenes(self) -> list[Scene]:
+        """All scenes of the run, with the cameras, times and splits that the fit used and labels of common classes."""
+        from ..scenes.labels import common_classes
         from ..scenes.store import apply_record
 
-        where = self.config["scene"]
-        scene = load(where["path"], where.get("format"), **where.get("options", {}))
-        record = self.folder / "scene.json"
-        return apply_record(scene, read_json(record), record) if record.exists() else scene
+        found = []
+        for number, where in enumerate([self.config["scene"], *self.config.get("further", [])]):
+            scene = load(where["path"], where.get("format"), **where.get("options", {}))
+            record = self._record(number)
+            found.append(apply_record(scene, read_json(record), record) if record.exists() else scene)
+        return common_classes(found)
+
+    def _record(self, number: int) -> Path:
+        return self.folder / (f"scene_{number}.json" if number else "scene.json")
+
+    @property
+    def scene(self) -> Scene:
+        """The run's scene, the first of several."""
+        return self.scenes[0]
 
     @functools.cached_property
     def split(self) -> LabelSplit:
@@ -88,21 +100,33 @@ class Run:
             return LabelSplit.full(count)
         return LabelSplit.checked(record, count, self.folder / "config.yaml")
 
-    def save_scene(self, scene: Scene) -> None:
-        """Write ``scene.json``: cameras, times and splits as used, and remember ``scene``."""
+    def save_scene(self, *scenes: Scene) -> None:
+        """Write ``scene.json`` (``scene_1.json``... of more): cameras, times and splits as used, and remember these."""
         from ..scenes.store import scene_record
 
-        write_json(self.folder / "scene.json", scene_record(scene))
-        self.__dict__["scene"] = scene
+        for number, scene in enumerate(scenes):
+            write_json(self._record(number), scene_record(scene))
+        self.__dict__["scenes"] = list(scenes)
 
     @functools.cached_property
     def field(self):
         """The learned field, on the device that :func:`.device.device` names."""
+        from ..fields.flow.field import FlowField
         from ..fields.gaussians.field import GaussianField
 
-        if self.config["method"] != GaussianField.kind:
-            raise BadInput(f"{self.folder / 'config.yaml'}: method: expected gaussians, got {self.config['method']!r}")
-        return GaussianField.load(self.folder).to(device())
+        kinds = {kind.kind: kind for kind in (GaussianField, FlowField)}
+        kind = kinds.get(self.config["method"])
+        if kind is None:
+            where = self.folder / "config.yaml"
+            raise BadInput(f"{where}: method: expected {', '.join(kinds)}, got {self.config['method']!r}")
+        return kind.load(self.folder).to(device())
+
+    @property
+    def gaussians(self):
+        """The learned field, which must be of Gaussians: BadInput for a run of another method."""
+        if self.config["method"] != "gaussians":
+            raise BadInput(f"{self.folder}: needs a run of --method gaussians, this is one of {self.config['method']}")
+        return self.field
 
     def teacher(self):
         """The feature teacher that the run was made with."""

@@ -181,8 +181,7 @@ def track_quality(field, scene: Scene, found: Sequence[Target]) -> dict:
             points = mine & tracks.visible[:, start]
             truth = tracks.positions[points]
             time_at_start = float(tracks.times[start])
-            begin = truth[:, start].to(field.at(time_at_start).means)
-            moved = field.trajectories(begin, time_at_start, tracks.times).cpu()
+            moved = field.trajectories(truth[:, start], time_at_start, tracks.times).cpu()
             sizes = torch.full((len(truth),), size)
             pool = (moved, truth, sizes, tracks.visible[points])
             pools.append(pool)

@@ -171,16 +171,16 @@ def select(
         teacher = mask_maker(run) if refine else None
         if teacher is not None:
             mask = teacher.mask(shown.image, [click], grain=grain)
-            base = by_mask(run.field, shown, mask, name, threshold)
+            base = by_mask(run.gaussians, shown, mask, name, threshold)
             base.query = seen_feature(run, frame, mask)
             base.how = f"click at ({click[0]:g}, {click[1]:g}), {grain}, made a {base.how}"
         else:
-            base = by_click(run.field, shown, click, name, pick, grain, threshold)
+            base = by_click(run.gaussians, shown, click, name, pick, grain, threshold)
     elif text is not None:
-        base = by_text(run.field, run.teacher(), text, name, negatives, threshold)
+        base = by_text(run.gaussians, run.teacher(), text, name, negatives, threshold)
     elif pixels is not None:
         shown = frame_at(run.scene, frame)
-        base = by_mask(run.field, shown, read_mask(pixels, shown.camera), name, threshold)
+        base = by_mask(run.gaussians, shown, read_mask(pixels, shown.camera), name, threshold)
     others = [[run.object(other) for other in names] for names in (both, either, minus)]
     selection = combine(name, base, *others)
     run.save_object(selection)

@@ -92,7 +92,7 @@ def track(
     if points is not None and points < 1:
         raise BadInput(f"points: expected at least 1, got {points}")
     follower = Follower(run) if refine else None
-    field, frames = run.field, run.scene.split("train")
+    field, frames = run.gaussians, run.scene.split("train")
     output = run.folder / "tracks" / selection.name if output is None else Path(output)
     masks, depths = [], []
     for frame in frames:

@@ -28,7 +28,7 @@ class FlowConfig(Settings):
     plane_levels: int = 3
     moments: int = 24  # cells of the planes along time
     octaves: int = 10  # of the waves
-    encoder: str = "teacher"  # of flow features: a name, local folder, hub id; teacher; learned; none
+    encoder: str = "classical"  # of flow features: a name, local folder or hub id; learned (with the field); none
     encoder_frames: str = "all"  # whose pictures the encoder sees: all, or seen (those that may be learned from)
     encoder_channels: int = 32  # compressed to these; 0: as they are
     latent: int = 0  # of the whole clip, given to the dynamic network; 0: none

@@ -72,7 +72,7 @@ class DynamicNetwork(nn.Module):
             if self.reads:
                 own = self.reads[k](features[:, 0])
                 if k == 0:
-                    around = self.neighbours(features[:, 1:]).mean(1) if features.shape[1] > 1 else torch.zeros_like(own)
+                    around = self.neighbours(features[:, 1:]).mean(1) if features.shape[1] > 1 else 0 * own
                     own = self.merge(torch.cat([own, around], -1))
                 h = h + own
             h = block(h)

@@ -110,14 +110,35 @@ class FlowField(Field):
             positions = torch.cat([positions[:, :1], own[:, 1:]], 1)
         return paths, clip.read(positions, frames, self.maps(frames))
 
+    def learn_encoder(self, encoder: torch.nn.Module, pictures: list[Tensor]) -> None:
+        """Read features by an ``encoder`` that is trained along, of each clip's ``pictures`` [T, 3, H, W]."""
+        self.encoder, self.pictures = encoder.to(self.clip.center.device), pictures
+
     def maps(self, frames: list[int]) -> Tensor | None:
-        """Feature maps of frames by the encoder while it learns; None: the clip keeps them."""
-        if self.encoder is None or self.pictures is None:
+        """Feature maps [K, h, w, C] of the current clip's frames by the encoder while it learns; None: the clip keeps
+        them."""
+        if self.encoder is None:
             return None
-        maps, _ = self.encoder(self.pictures[self.current], frames)
+        maps, _ = self.encoder(self.pictures[self.current].to(self.clip.center.device), frames)
         return maps.permute(0, 2, 3, 1)
 
-    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int, noise: float = 0.0) -> Radiance:
+    @torch.no_grad()
+    def keep_maps(self) -> None:
+        """Let the clips keep what the encoder has learned to say, and let it go."""
+        if self.encoder is None:
+            return
+        for number, clip in enumerate(self.clips):
+            self.current = number
+            clip.maps = self.maps(list(range(len(clip.times)))).half()
+        self.current, self.encoder, self.pictures = 0, None, None
+
+    @property
+    def count(self) -> int:
+        """Numbers learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int,
+                        noise: float = 0.0) -> Radiance:
         """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame."""
         if not self.config.static_field:
             return Radiance(

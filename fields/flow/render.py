@@ -127,12 +127,13 @@ def trace_static(field, clip: Clip, rays: Rays, time: float, jitter: torch.Gener
     noise = 1.0 if jitter is not None and field.config.density == "relu" else 0.0
     directions = torch.nn.functional.normalize(rays.directions, dim=-1)[:, None].expand_as(points).reshape(-1, 3)
     static = field.static_radiance(clip, flat, directions, clip.frame(time) if frame is None else frame, noise)
-    nothing = Radiance(torch.zeros_like(static.color), torch.zeros_like(static.density), torch.zeros_like(static.density))
+    empty = torch.zeros_like(static.density)
+    nothing = Radiance(torch.zeros_like(static.color), empty, empty)
     result = Traced(None, points, depths, lengths, nothing, static, flat.new_zeros(0, dtype=torch.long))
     values = {"color": static.color.view(*shape, 3), "logits": static.logits.view(*shape, -1)}
-    empty = {name: torch.zeros_like(value) for name, value in values.items()}
+    others = {name: torch.zeros_like(value) for name, value in values.items()}
     zero = torch.zeros_like(depths)
-    result.layers = composite_static_dynamic(zero, static.density.view(shape), zero, empty, values, depths, lengths)
+    result.layers = composite_static_dynamic(zero, static.density.view(shape), zero, others, values, depths, lengths)
     return result
 
 

@@ -12,26 +12,12 @@ from .field import FlowField
 from .targets import Targets
 
 
-def class_names(scenes: list[Scene]) -> tuple[list[str], list[dict[int, int]]]:
-    """The classes of all scenes together, and per scene the class of each of its label ids."""
-    names: list[str] = []
-    maps = []
-    for scene in scenes:
-        ids = {}
-        for own, name in enumerate(scene.label_names):
-            if name not in names:
-                names.append(name)
-            ids[own] = names.index(name)
-        maps.append(ids)
-    return names, maps
-
-
-def start_clip(scene: Scene, maps: Tensor, latent: Tensor, found: Targets, seen: list[int] | None = None) -> Clip:
+def start_clip(scene: Scene, found: Targets, maps: Tensor, latent: Tensor, seen: Tensor | None = None) -> Clip:
     """The clip of a scene's training video.
 
     Args:
-        maps: [T, C, h, w] features of the training frames. latent: [G] of the whole.
-        seen: frames whose features may be read; None: all.
+        found: what its video tells. maps: [T, C, h, w] features of the training frames. latent: [G] of the whole.
+        seen: [T] bool, frames whose features may be read; None: all.
     """
     cameras, width, height = scene.cameras, scene.cameras[0].width, scene.cameras[0].height
     if any((camera.width, camera.height) != (width, height) for camera in cameras):
@@ -40,14 +26,12 @@ def start_clip(scene: Scene, maps: Tensor, latent: Tensor, found: Targets, seen:
         raise BadInput(f"{scene.name}: expected a video of at least two frames")
     points, depths = _places(scene, found)
     center = points.median(0).values
-    half = (points - center).abs().amax(-1).quantile(0.9).clamp_min(1e-3)
+    radius = (points - center).abs().amax(-1).quantile(0.9).clamp_min(1e-3)
     near, far = 0.8 * depths.quantile(0.002), 1.1 * depths.quantile(0.998)
-    allowed = torch.zeros(len(cameras), dtype=torch.bool)
-    allowed[list(range(len(cameras))) if seen is None else seen] = True
     return Clip(
         torch.tensor(scene.times, dtype=torch.float32), torch.stack([camera.viewmat for camera in cameras]),
         torch.stack([camera.K for camera in cameras]), torch.tensor([width, height]),
-        maps.permute(0, 2, 3, 1).half(), latent.float(), center, half, near, far.clamp_min(1.5 * float(near)), allowed,
+        maps.permute(0, 2, 3, 1).half(), latent.float(), center, radius, near, far.clamp_min(1.5 * float(near)), seen,
     )
 
 
@@ -60,9 +44,10 @@ def _places(scene: Scene, found: Targets) -> tuple[Tensor, Tensor]:
             camera, known = scene.cameras[frame], depth > 0
             chosen = known.flatten().nonzero()[:, 0]
             chosen = chosen[torch.randint(len(chosen), (500,), generator=generator)] if len(chosen) else chosen
-            pixels = torch.stack([chosen % camera.width + 0.5, chosen.div(camera.width, rounding_mode="floor") + 0.5], -1)
+            rows = chosen.div(camera.width, rounding_mode="floor")
+            pixels = torch.stack([chosen % camera.width, rows], -1) + 0.5
             z = depth.flatten()[chosen]
-            points.append(camera.unproject(pixels.float(), z))
+            points.append(camera.unproject(pixels, z))
             depths.append(z)
         return torch.cat(points), torch.cat(depths)
     if scene.points is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...scenes import Scene
+from ...scenes.labels import label_map
 
 
 @dataclass
@@ -53,12 +54,11 @@ class Batch:
     tracks: Tensor | None
 
 
-def targets(scene: Scene, label_ids: dict[int, int], filmed: list[int] | None = None) -> Targets:
+def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     """What ``scene``'s training video tells.
 
     Args:
         scene: what may be known, as :meth:`LabelSplit.seen` leaves it; frames without labels stay unlabelled.
-        label_ids: the field's class of each of the scene's label ids.
         filmed: which of the clip's frames ``scene``'s training frames are; None: all.
     """
     from ...scenes.motion.depth import static_depth
@@ -74,7 +74,7 @@ def targets(scene: Scene, label_ids: dict[int, int], filmed: list[int] | None = 
     found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving)
     if any(frame.has("label") for frame in shown):
         nothing = torch.full(moving.shape[1:], -1)
-        found.labels = torch.stack([mapped(f.label, label_ids) if f.has("label") else nothing for f in shown])
+        found.labels = torch.stack([label_map(f, len(scene.label_names)) if f.has("label") else nothing for f in shown])
     if len(shown) > 1 and not jumping(scene):
         forward, backward = video_flow(shown)
         found.flows = _flows(forward, backward, consistency)
@@ -97,14 +97,6 @@ def _flows(forward: Tensor, backward: Tensor, consistency):
     for k, (f, b) in enumerate(zip(forward, backward, strict=True)):
         valid[0][k], valid[1][k + 1] = consistency(f, b) > 0.5, consistency(b, f) > 0.5
     return (ahead, valid[0]), (back, valid[1])
-
-
-def mapped(label: Tensor, ids: dict[int, int]) -> Tensor:
-    """A label map in the field's classes; -1 for what has none."""
-    table = torch.full((max([-1, *ids]) + 2,), -1)
-    for here, there in ids.items():
-        table[here] = there
-    return table[label.clamp(-1, len(table) - 2)]
 
 
 def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: torch.Generator,
@@ -132,6 +124,6 @@ def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: to
         flows = [(of(flow), of(valid)) for flow, valid in found.flows]
     frame = found.frames[index]
     return Batch(
-        index, frame, float(times[frame]), pixels.to(found.images), of(found.images), of(found.moving), of(found.labels), flows,
-        of(found.disparity), of(found.depth), of(found.still), found.tracks,
+        index, frame, float(times[frame]), pixels.to(found.images), of(found.images), of(found.moving),
+        of(found.labels), flows, of(found.disparity), of(found.depth), of(found.still), found.tracks,
     )

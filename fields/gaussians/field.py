@@ -46,6 +46,7 @@ class GaussianField(Field):
     """
 
     kind = "gaussians"
+    primitives = "gaussians"
 
     def __init__(self, means: Tensor, log_scales: Tensor, quats: Tensor, opacity_logits: Tensor, sh_dc: Tensor,
                  sh_rest: Tensor, features: Tensor | None = None, anchors: Tensor | None = None,

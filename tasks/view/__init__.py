@@ -58,10 +58,10 @@ def view(
         raise BadInput(f"count: expected at least 1, got {count}")
     selections = [run.object(name) for name in (run.objects() if objects is None else objects)]
     if screenshot is not None:
-        trajectory_screenshot(run.field, run.scene, selections, screenshot, count, time)
+        trajectory_screenshot(run.gaussians, run.scene, selections, screenshot, count, time)
         return
     ps = start("window", 1600, 900)
-    layers = Layers(run.field, run.scene, selections, count)
+    layers = Layers(run.gaussians, run.scene, selections, count)
     viewer = Viewer(ps, layers, Look(run.scene.times[0] if time is None else time))
     ps.set_user_callback(Panel(viewer, ps.imgui, run.save_object))
     ps.show()

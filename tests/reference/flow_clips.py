@@ -20,8 +20,8 @@ def clip(frames: int = 5, channels: int = 4, dtype=torch.float32, seed: int = 0)
     cameras = [Camera.look_at((0.2 * k - 0.4, -3.0, 0.3), (0, 0, 0), 12, 8) for k in range(frames)]
     made = Clip(
         torch.linspace(0, 1, frames), torch.stack([c.viewmat for c in cameras]), torch.stack([c.K for c in cameras]),
-        torch.tensor([12, 8]), torch.randn(frames, 4, 6, channels, generator=generator), torch.randn(3, generator=generator),
-        torch.zeros(3), torch.tensor(1.5), torch.tensor(1.0), torch.tensor(6.0),
+        torch.tensor([12, 8]), torch.randn(frames, 4, 6, channels, generator=generator),
+        torch.randn(3, generator=generator), torch.zeros(3), torch.tensor(1.5), torch.tensor(1.0), torch.tensor(6.0),
     )  # fmt: skip
     return made.to(dtype)
 

@@ -28,6 +28,8 @@ def sphere(count: int) -> torch.Tensor:
 class BallsField:
     """Looks like a GaussianField: ``body`` [N] says what each Gaussian belongs to."""
 
+    primitives = "gaussians"
+
     def __init__(self, semantic: bool = True, noise: float = 0.05):
         ball = sphere(160) * RADIUS
         x, y = torch.meshgrid(torch.linspace(-2, 2, 21), torch.linspace(-2, 2, 21), indexing="ij")

@@ -1,0 +1,88 @@
+"""``fit --method flow`` on a small world: what it writes, and that it can be gone on with, evaluated and rendered."""
+
+import json
+
+import pytest
+import torch
+from semaflow.fields.flow.field import FlowField
+from semaflow.fields.flow.trainer import FlowTrainer
+from semaflow.scenes import simulate
+from semaflow.tasks.__main__ import main
+from semaflow.tasks.run import Run
+
+QUICK = [
+    "--method", "flow", "--preset", "tiny", "--teacher", "given", "--set", "static_iterations=3", "--set",
+    "dynamic_iterations=3", "--set", "checkpoint_every=2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Six small frames of balls that roll, with labels and features, as a scene folder."""
+    folder = tmp_path_factory.mktemp("world") / "balls"
+    simulate("balls", frames=6, width=64, height=36, samples=1, test=2).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    step = FlowTrainer.step
+
+    def interrupted(trainer):
+        if trainer.iteration == 5:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FlowTrainer, "step", interrupted)
+        assert main(["fit", str(world), "-o", str(folder), *QUICK]) == 130
+    assert main(["fit", str(world), "-o", str(folder), "--resume"]) == 0
+    return folder
+
+
+def test_a_run_knows_its_field_and_how_good_it_is(run):
+    opened = Run.open(run)
+    assert isinstance(opened.field, FlowField)
+    assert opened.field.label_names == opened.scene.label_names
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["iterations"] == 6 and metrics["psnr"] > 0
+    assert set(metrics["labels"]["iou"]) <= set(opened.scene.label_names)
+    assert not (run / "checkpoint.safetensors").exists()
+
+
+def test_a_saved_field_is_the_same_field(run):
+    first, second = Run.open(run).field, FlowField.load(run)
+    camera = Run.open(run).scene.cameras[0].resized(16, 9)
+    for channel in ("color", "depth", "logits"):
+        assert torch.equal(*(getattr(f.render(camera, 0.4, (channel,)), channel) for f in (first, second)))
+
+
+def test_going_on_is_the_same_as_never_stopping(world, run, tmp_path):
+    assert main(["fit", str(world), "-o", str(tmp_path / "straight"), *QUICK]) == 0
+    straight, stopped = Run.open(tmp_path / "straight").field, Run.open(run).field
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, stopped.state_dict()[name]), name
+
+
+def test_eval_measures_a_flow_run(run):
+    assert main(["eval", str(run)]) == 0
+    figures = json.loads((run / "metrics.json").read_text())
+    assert figures["tracks"]["epe_median"] > 0 and figures["labels"]["frames"] == 2
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--set", "depth=0.1"], "loss depth: needs monocular disparity"),
+    (["--set", "widht=3"], "setting 'widht'"),
+    (["--preset", "release"], "preset 'release'"),
+    (["--teacher", "nothing"], "nothing"),
+])  # fmt: skip
+def test_bad_input_is_one_line(world, tmp_path, capsys, arguments, said):
+    assert main(["fit", str(world), "-o", str(tmp_path / "run"), *QUICK, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_verbs_for_gaussians_say_so(run, capsys):
+    assert main(["select", str(run), "--name", "a", "--click", "3,3", "--frame", "0"]) == 2
+    assert "needs a run of --method gaussians" in capsys.readouterr().err
