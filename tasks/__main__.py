@@ -9,6 +9,7 @@ import sys
 VERBS = {
     "demo": ("demo", "the whole story on a simulated scene"),
     "fit": ("fit", "learn a field from a video or scene"),
+    "adapt": ("adapt", "adapt a flow field to a new scene"),
     "select": ("select", "name an object by click, text or mask"),
     "track": ("track", "follow an object: masks, video, 3D trajectories"),
     "render": ("render", "render along a camera path"),

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..fields.flow.config import FlowConfig, preset
-from ..fields.flow.encoder import SmallEncoder
+from ..fields.flow.clip import Clip
+from ..fields.flow.config import LEARNED, NONE, FlowConfig, preset
 from ..fields.flow.field import FlowField
 from ..fields.flow.start import start_clip, start_field
-from ..fields.flow.targets import targets
+from ..fields.flow.targets import Targets, targets
 from ..fields.flow.trainer import FlowTrainer
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import append_text, write_json
@@ -23,9 +23,6 @@ from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
 from .run import Run
-
-LEARNED = "learned"  # encoder: a small one, trained with the field
-NONE = "none"  # encoder: no features
 
 
 def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, preset_name: str = "fast",
@@ -77,24 +74,36 @@ def resume_flow(made: Run) -> Run:
     return learn(made, FlowConfig().replaced(**made.config["settings"]))
 
 
-def learn(made: Run, config: FlowConfig, asked: tuple[str, ...] = (), start: Path | None = None) -> Run:
-    """Train and write everything into the run folder; from the field in the run folder ``start``, where it is given."""
+def learn(made: Run, config: FlowConfig, asked: tuple[str, ...] = ()) -> Run:
+    """Train and write everything into the run folder."""
+    clips, found, code = prepared(made, config)
+    field = start_field(clips, made.scene.label_names, config)
+    if code is not None:
+        field.code_mean, field.code_axes = code.mean, code.axes
+    return trained(made, field, found, asked)
+
+
+def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip], list[Targets], object]:
+    """The clips of a run's scenes by name, what their videos tell, and how features were compressed (None: not)."""
     scenes = made.scenes
     splits = [made.split if made.split.unseen else LabelSplit.full(len(scene.train)) for scene in scenes]
     found = []
     for scene, split in zip(scenes, splits, strict=True):
         with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
             found.append(targets(split.seen(scene), split.filmed))
-    encodings = encoded(scenes, splits, config, made.folder / "features")
-    clips = {}
+    encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
+    clips: dict[str, Clip] = {}
     for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):
         name = scene.name if scene.name not in clips else f"{scene.name}_{len(clips)}"
         clips[name] = start_clip(scene, known, maps, latent, seen)
-    field = start_field(clips, scenes[0].label_names, config).to(device())
-    if config.encoder == LEARNED:
-        shown = [pictures(scene, clip.seen) for scene, clip in zip(scenes, clips.values(), strict=True)]
-        field.learn_encoder(SmallEncoder(config.encoder_channels), shown)
-    trainer = FlowTrainer(field, config, found, asked)
+    return clips, found, code
+
+
+def trained(made: Run, field: FlowField, found: list[Targets], asked: tuple[str, ...] = ()) -> Run:
+    """Train ``field`` on what was ``found``, from the run's checkpoint on where there is one, and write everything."""
+    if field.config.encoder == LEARNED:
+        field.pictures = [pictures(s, clip.seen) for s, clip in zip(made.scenes, field.clips, strict=True)]
+    trainer = FlowTrainer(field.to(device()), field.config, found, asked)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")
     checkpoint = made.folder / "checkpoint.safetensors"
@@ -116,27 +125,28 @@ def found_encoder(name: str) -> str:
     return located(name)
 
 
-def encoded(scenes: list[Scene], splits: list[LabelSplit], config: FlowConfig, folder: Path) -> list[tuple]:
-    """Maps [T, C, h, w], latent [G] and which frames were seen [T], of each scene; of common channels."""
+def encoded(scenes: list[Scene], splits: list[LabelSplit], config: FlowConfig, folder: Path,
+            code) -> tuple[list, object]:
+    """Maps [T, C, h, w], latent [G] and which frames were seen [T] of each scene, and the code of their channels: as
+    given, or made of these scenes where there are too many."""
     from ..scenes.encoders import common_code, encode, encoder, watch
 
     seen = [None if config.encoder_frames == "all" else split.filmed for split in splits]
     if config.encoder in (LEARNED, NONE):
         channels = config.encoder_channels if config.encoder == LEARNED else 1
-        return [
-            (torch.zeros(len(scene.train), channels, 2, 2), torch.zeros(1), positions(own, len(scene.train)))
-            for scene, own in zip(scenes, seen, strict=True)
-        ]
+        counts = [len(scene.train) for scene in scenes]
+        blank = [torch.zeros(count, channels, 2, 2) for count in counts]
+        known = [positions(own, count) for own, count in zip(seen, counts, strict=True)]
+        return [(maps, torch.zeros(1), own) for maps, own in zip(blank, known, strict=True)], None
     network = encoder(config.encoder)
     watched = [watch(scene.split("train"), own) for scene, own in zip(scenes, seen, strict=True)]
     channels = config.encoder_channels
-    code = None
-    if channels and network.maps(watched[0], folder)[0].shape[-1] > channels:
+    if code is None and channels and network.maps(watched[0], folder)[0].shape[-1] > channels:
         code = common_code(watched, network, folder, channels)
     made = [
         encode(scene.split("train"), network, folder, own, code) for scene, own in zip(scenes, seen, strict=True)
     ]
-    return [(encoding.maps, encoding.vector, encoding.seen) for encoding in made]
+    return [(encoding.maps, encoding.vector, encoding.seen) for encoding in made], code
 
 
 def positions(chosen: list[int] | None, count: int) -> Tensor:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ...scenes import BadInput
 from ..settings import Settings
 
+LEARNED, NONE = "learned", "none"  # encoders: a small one, trained with the field; no features
+
 
 @dataclass(frozen=True)
 class FlowConfig(Settings):

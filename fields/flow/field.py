@@ -15,8 +15,9 @@ from ...scenes.files import read_tensors, write_tensors
 from ..field import Field
 from .blocks import Attention
 from .clip import Clip
-from .config import FlowConfig
+from .config import LEARNED, FlowConfig
 from .dynamic import DynamicNetwork, Radiance
+from .encoder import SmallEncoder
 from .encoding import Planes, Waves
 from .paths import FlowCode, Paths, follow
 from .state import FlowState
@@ -71,8 +72,10 @@ class FlowField(Field):
             config.density,
         )
         self.ray_attention = Attention(classes) if config.ray_attention else None
-        self.encoder: torch.nn.Module | None = None
+        self.encoder = SmallEncoder(features) if config.encoder == LEARNED else None
         self.pictures: list[Tensor] | None = None
+        self.register_buffer("code_mean", torch.zeros(0))
+        self.register_buffer("code_axes", torch.zeros(0, 0))
 
     @property
     def clip(self) -> Clip:
@@ -110,27 +113,23 @@ class FlowField(Field):
             positions = torch.cat([positions[:, :1], own[:, 1:]], 1)
         return paths, clip.read(positions, frames, self.maps(frames))
 
-    def learn_encoder(self, encoder: torch.nn.Module, pictures: list[Tensor]) -> None:
-        """Read features by an ``encoder`` that is trained along, of each clip's ``pictures`` [T, 3, H, W]."""
-        self.encoder, self.pictures = encoder.to(self.clip.center.device), pictures
-
     def maps(self, frames: list[int]) -> Tensor | None:
-        """Feature maps [K, h, w, C] of the current clip's frames by the encoder while it learns; None: the clip keeps
-        them."""
-        if self.encoder is None:
+        """Feature maps [K, h, w, C] of the current clip's frames by the encoder while it learns (from ``pictures``
+        [T, 3, H, W] of each clip); None: the clip keeps them."""
+        if self.pictures is None:
             return None
         maps, _ = self.encoder(self.pictures[self.current].to(self.clip.center.device), frames)
         return maps.permute(0, 2, 3, 1)
 
     @torch.no_grad()
     def keep_maps(self) -> None:
-        """Let the clips keep what the encoder has learned to say, and let it go."""
-        if self.encoder is None:
+        """Let the clips keep what the encoder has learned to say."""
+        if self.pictures is None:
             return
         for number, clip in enumerate(self.clips):
             self.current = number
             clip.maps = self.maps(list(range(len(clip.times)))).half()
-        self.current, self.encoder, self.pictures = 0, None, None
+        self.current, self.pictures = 0, None
 
     @property
     def count(self) -> int:
@@ -219,11 +218,7 @@ class FlowField(Field):
 
     def save(self, folder: str | Path) -> None:
         """Write ``field.safetensors`` into ``folder``, atomically."""
-        write_tensors(Path(folder) / "field.safetensors", self.tensors(), self.header())
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything to be saved."""
-        return {name: value for name, value in self.state_dict().items() if not name.startswith("encoder.")}
+        write_tensors(Path(folder) / "field.safetensors", self.state_dict(), self.header())
 
     def header(self) -> dict[str, str]:
         """Text entries that go with the tensors."""
@@ -257,6 +252,8 @@ class FlowField(Field):
         except (ValueError, TypeError) as error:
             raise BadInput(f"{source}: header: {' '.join(str(error).split())}") from error
         field = cls(config, clips, labels)
+        for name in ("code_mean", "code_axes"):
+            setattr(field, name, tensors.get(name, getattr(field, name)))
         try:
             field.load_state_dict(tensors)
         except RuntimeError as error:

@@ -150,7 +150,7 @@ class FlowTrainer:
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Everything needed to go on, in one safetensors file."""
-        tensors = {f"field.{name}": value for name, value in self.field.tensors().items()}
+        tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
         for group in self.optimizer.param_groups:
             for k, parameter in enumerate(group["params"]):
                 for key, value in self.optimizer.state.get(parameter, {}).items():

@@ -86,3 +86,31 @@ def test_bad_input_is_one_line(world, tmp_path, capsys, arguments, said):
 def test_verbs_for_gaussians_say_so(run, capsys):
     assert main(["select", str(run), "--name", "a", "--click", "3,3", "--frame", "0"]) == 2
     assert "needs a run of --method gaussians" in capsys.readouterr().err
+
+
+def test_a_field_is_adapted_to_another_world(run, tmp_path):
+    simulate("balls", frames=5, width=64, height=36, samples=1, test=1, seed=1).save(tmp_path / "other")
+    steps = ["--set", "static_iterations=2", "--set", "dynamic_iterations=2"]
+    arguments = ["adapt", str(tmp_path / "other"), "-o", str(tmp_path / "run"), "--from", str(run), *steps]
+    assert main(arguments) == 0
+    old, new = Run.open(run).field, Run.open(tmp_path / "run").field
+    assert len(new.clip.times) == 5 and new.label_names == old.label_names
+    change = (new.static.color[0].weight - old.static.color[0].weight).abs().max()
+    assert 0 < change < 0.1  # four steps from the same networks
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["iterations"] == 4
+
+
+def test_a_world_of_other_classes_is_refused(run, tmp_path, capsys):
+    simulate("twins", frames=4, width=32, height=18, samples=1, test=0).save(tmp_path / "other")
+    assert main(["adapt", str(tmp_path / "other"), "-o", str(tmp_path / "run"), "--from", str(run)]) == 2
+    assert "moving cube" in capsys.readouterr().err
+
+
+def test_two_worlds_share_a_field(world, tmp_path):
+    simulate("twins", frames=6, width=64, height=36, samples=1, test=1).save(tmp_path / "twins")
+    assert main(["fit", str(world), str(tmp_path / "twins"), "-o", str(tmp_path / "run"), *QUICK]) == 0
+    field = Run.open(tmp_path / "run").field
+    assert field.names == ["balls", "twins"] and {"red ball", "moving cube"} <= set(field.label_names)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert set(metrics["clips"]) == {"balls", "twins"}
