@@ -129,6 +129,29 @@ PRESETS = {
 }  # fmt: skip
 
 
+BASELINES = {
+    # MonoNeRF with a semantic head: features of the point alone, neither flow attention nor displacement
+    "point": {"attention": False, "displacement": False, "flow_points": 1},
+    # DynNeRF with a semantic head: no features, position and time alone
+    "position": {
+        "encoder": NONE, "attention": False, "displacement": False, "flow_points": 1, "position_semantics": True,
+    },
+}  # fmt: skip
+ABLATIONS = {
+    "no density prior": {"density_prior": "mean"},
+    "first sample": {"density_prior": "first"},
+    "no displacement": {"displacement": False},
+    "no flow attention": {"attention": False},
+    "no flow features": {"flow_points": 1},
+    "fixed static frame": {"random_static_frame": False},
+    "no semantic consistency": {"semantics_warped": 0.0},
+    "no static field": {"static_field": False},
+    "ray attention": {"ray_attention": True, "flow_share": 1.0},
+    "adaptive flow": {"method": "dopri5"},
+    "neighbours left in NDC": {"compat_neighbour_ndc": True},
+}
+
+
 def preset(name: str) -> FlowConfig:
     """The settings of a preset by name; BadInput names the known ones."""
     if name not in PRESETS:
