@@ -7,8 +7,9 @@ from torch.autograd.function import once_differentiable
 from .. import bridge
 from .accumulate_cpu import accumulate_cpu, accumulate_cpu_adjoint
 from .accumulate_cuda import accumulate_cuda, accumulate_cuda_adjoint
-from .blend_kernels import SUMS, blend_kernels
-from .loops import or_nothing, spread, taichi_real
+from .blend_cpu import blend_cpu, blend_cpu_adjoint
+from .blend_cuda import blend_cuda, blend_cuda_adjoint
+from .loops import spread, taichi_real
 from .rays import Rays
 from .scan_kernels import scan_kernels
 from .weights_cpu import weights_cpu, weights_cpu_adjoint
@@ -98,56 +99,53 @@ class Weights(torch.autograd.Function):
 
 
 class Accumulate(torch.autograd.Function):
-    """Sums [R, D] of ``values`` [N, D] along rays, one for each of the ``weights`` [N]; None for values is ones [N, 1]."""
+    """Sums [R, D] of ``values`` [N, D] times ``weights`` [N] along rays; None for values is ones [N, 1]."""
 
     @staticmethod
-    def forward(ctx, rays: Rays, values, *weights):
-        ctx.save_for_backward(values, *weights)
+    def forward(ctx, rays: Rays, values, weights):
+        ctx.save_for_backward(values, weights)
         ctx.rays = rays
-        ctx.set_materialize_grads(False)
-        accumulate = accumulate_cuda if weights[0].is_cuda else accumulate_cpu
-        return tuple(accumulate(rays, values, weights))
+        return accumulate_cuda(rays, values, [weights])[0] if weights.is_cuda else accumulate_cpu(rays, values, weights)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *v_sums):
-        values, *weights = ctx.saved_tensors
-        adjoint = accumulate_cuda_adjoint if weights[0].is_cuda else accumulate_cpu_adjoint
-        shape = (ctx.rays.count, 1 if values is None else values.shape[1])
-        v_sums = [weights[0].new_zeros(shape) if v is None else v.contiguous() for v in v_sums]
-        v_values, v_weights = adjoint(
-            ctx.rays, values, weights, v_sums, (ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:]))
-        )
-        return None, v_values, *v_weights
+    def backward(ctx, v_sums):
+        values, weights = ctx.saved_tensors
+        v_sums, want = v_sums.contiguous(), ctx.needs_input_grad[1:]
+        if weights.is_cuda:
+            v_values, (v_weights,) = accumulate_cuda_adjoint(ctx.rays, values, [weights], [v_sums], want)
+        else:
+            v_values, v_weights = accumulate_cpu_adjoint(ctx.rays, values, weights, v_sums, want)
+        return None, v_values, v_weights
 
 
-class BlendWeights(torch.autograd.Function):
-    """``(joint dynamic, joint static, alone dynamic, alone static, sums [R, 7])`` of :mod:`.blend_kernels`."""
+class Blend(torch.autograd.Function):
+    """``(*weights, sums, *layers)`` of :func:`.blend_cuda.blend_cuda`, of its ``samples`` and ``values`` on end."""
 
     @staticmethod
-    def forward(ctx, dynamic, static, blend, depths, deltas, rays: Rays, stop: float, least: float):
-        ctx.save_for_backward(dynamic, static, blend, depths, deltas)
-        ctx.rays, ctx.limits = rays, (stop, least)
-        weights = [rays.per_sample(blend) for _ in range(4)]
-        sums = blend.new_empty(rays.count, SUMS)
-        bridge.call(
-            blend_kernels(taichi_real(blend))[0], rays.packed, spread(rays.count, blend),
-            *or_nothing(blend, dynamic, static, blend, depths, deltas), *weights, sums,
-            *ctx.limits, deltas is not None,
-        )  # fmt: skip
+    def forward(ctx, rays: Rays, limits: tuple[float, float], *inputs):
+        samples, values = inputs[:5], inputs[5:]
+        compute = blend_cuda if samples[0].is_cuda else blend_cpu
+        weights, sums, layers = compute(rays, _detached(*samples), _detached(*values), limits)
+        ctx.save_for_backward(*inputs, *weights)
+        ctx.rays, ctx.limits = rays, limits
+        ctx.shapes = [x.shape for x in (sums, *layers)]
         ctx.set_materialize_grads(False)
-        return *weights, sums
+        return *weights, sums, *layers
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *incoming):
-        dynamic, static, blend, depths, deltas = ctx.saved_tensors
-        *v_weights, v_sums = incoming
-        v_sums = blend.new_zeros(ctx.rays.count, SUMS) if v_sums is None else v_sums.contiguous()
-        grads = [ctx.rays.per_sample(blend) if i < 3 or ctx.needs_input_grad[i] else None for i in range(5)]
-        bridge.call(
-            blend_kernels(taichi_real(blend))[1], ctx.rays.packed, spread(ctx.rays.count, blend),
-            *or_nothing(blend, dynamic, static, blend, depths, deltas, *v_weights), v_sums,
-            *or_nothing(blend, *grads), *ctx.limits, deltas is not None,
+        *inputs, w0, w1, w2, w3 = ctx.saved_tensors
+        samples, values = _detached(*inputs[:5]), _detached(*inputs[5:])
+        v_weights = _detached(*incoming[:4])
+        v_sums, *v_layers = [
+            w0.new_zeros(shape) if v is None else v.contiguous()
+            for v, shape in zip(incoming[4:], ctx.shapes, strict=True)
+        ]
+        adjoint = blend_cuda_adjoint if w0.is_cuda else blend_cpu_adjoint
+        v_samples, v_values = adjoint(
+            ctx.rays, samples, values, (w0, w1, w2, w3), ctx.limits, v_weights, v_sums, v_layers,
+            ctx.needs_input_grad[2:],
         )  # fmt: skip
-        return *grads, None, None, None
+        return None, None, *v_samples, *v_values

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .functions import Accumulate, BlendWeights
+from .functions import Blend
 from .inputs import alike, flat, per_channel, working_type
 from .rays import Rays
 
@@ -81,25 +81,22 @@ def composite_static_dynamic(
     if values_dynamic.keys() != values_static.keys():
         raise ValueError(f"values_static: expected names {list(values_dynamic)}, got {list(values_static)}")
     rays = Rays.of(blend, packed_info, ray_indices, n_rays)
-    fields = (values_dynamic, values_static)
     dtype = working_type(dynamic, static, blend, depths, deltas, *values_dynamic.values(), *values_static.values())
-    samples = [flat(x, dtype) for x in (dynamic, static, blend, depths)]
-    *weights, sums = BlendWeights.apply(
-        *samples, None if deltas is None else flat(deltas, dtype), rays,
-        early_stop_eps if early_stop_eps > 0 else _NEVER, alpha_thre if alpha_thre > 0 else _NEVER,
-    )  # fmt: skip
-    values = [{}, {}, {}]
+    values = []
     for name in values_dynamic:
         shown = [
-            Accumulate.apply(rays, per_channel(f"{of}[{name!r}]", field[name], blend, dtype), *weights[i::2])
-            for i, (of, field) in enumerate(zip(("values_dynamic", "values_static"), fields, strict=True))
+            per_channel(f"{of}[{name!r}]", field[name], blend, dtype)
+            for of, field in (("values_dynamic", values_dynamic), ("values_static", values_static))
         ]
-        (joint_dynamic, alone_dynamic), (joint_static, alone_static) = shown
-        if joint_dynamic.shape != joint_static.shape:
-            channels = joint_dynamic.shape[1], joint_static.shape[1]
+        channels = [x.shape[1] for x in shown]
+        if channels[0] != channels[1]:
             raise ValueError(f"values_static[{name!r}]: expected {channels[0]} channels, got {channels[1]}")
-        for layer, x in zip(values, (joint_dynamic + joint_static, alone_dynamic, alone_static), strict=True):
-            layer[name] = x.view(*rays.shape, x.shape[-1])
+        values += shown
+    samples = [None if x is None else flat(x, dtype) for x in (dynamic, static, blend, depths, deltas)]
+    limits = tuple(x if x > 0 else _NEVER for x in (early_stop_eps, alpha_thre))
+    found = Blend.apply(rays, limits, *samples, *values)
+    weights, sums, layers = found[:4], found[4], [x.view(*rays.shape, x.shape[1]) for x in found[5:]]
     scalars = [x.view(*rays.shape, 1) for x in sums.unbind(1)]
-    layers = [Layer(values[i], *scalars[2 * i : 2 * i + 2]) for i in range(3)]
+    shown = [dict(zip(values_dynamic, layers[i::3], strict=True)) for i in range(3)]
+    layers = [Layer(shown[i], *scalars[2 * i : 2 * i + 2]) for i in range(3)]
     return StaticDynamic(*layers, scalars[6], BlendedWeights(*(w.view(blend.shape) for w in weights)))

@@ -3,13 +3,18 @@
 import warp as wp
 
 from .. import bridge
+from ..native import kernel
 from .rays import Rays
 
 # C++ for a kernel of real type R: each_ray calls body(ray, first sample, end) for the rays of the tasks that this thread
 # draws; put and put_all write what the kernel computed.
 EACH_RAY = r"""
+#pragma clang fp contract(fast)
+typedef @REAL@ R;
 typedef R Line __attribute__((vector_size(32)));
 typedef R AnyLine __attribute__((vector_size(32), aligned(sizeof(R))));
+constexpr int WIDTH = sizeof(Line) / sizeof(R);
+constexpr int SEGMENT = 64;  // samples that are read, and written, at once
 auto aligned = [](const R* p) -> bool { return (unsigned long long)p % sizeof(Line) == 0; };
 // Where more is written than caches hold, it goes past them: else each line is read before it is overwritten. That is for
 // aligned lines only.
@@ -18,7 +23,6 @@ auto put = [&](R* to, Line x, bool past) {
     else *(AnyLine*)to = x;
 };
 auto put_all = [&](R* to, const R* from, long long n) {
-    constexpr int WIDTH = sizeof(Line) / sizeof(R);
     const bool past = far && aligned(to);
     long long k = 0;
     for (; k + WIDTH <= n; k += WIDTH) put(to + k, *(const AnyLine*)(from + k), past);
@@ -42,6 +46,16 @@ TASKS = {"tasks": int, "counter": wp.array(dtype=wp.int32)}
 _TASKS_PER_THREAD = 16  # rays are of unequal length
 _GRAIN = 1 << 17  # bytes that are worth a task of their own
 _FAR = 64 << 20  # bytes that no cache holds
+
+
+def rays_kernel(name: str, module: str, source: str, real, arguments: dict, **marks):
+    """A kernel for :func:`launch_rays` of C++ ``source`` after EACH_RAY, with @NAME@ in it replaced by what ``marks`` say."""
+    single = real is wp.float32
+    marks |= {"REAL": "float" if single else "double", "WHOLE": "int32_t" if single else "int64_t"}
+    source = EACH_RAY + source
+    for mark, text in marks.items():
+        source = source.replace(f"@{mark}@", str(text))
+    return kernel(name, module, source, RAYS | arguments | TASKS)
 
 
 def launch_rays(kernel, rays: Rays, size: int, arguments: list) -> None:

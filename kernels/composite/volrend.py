@@ -160,7 +160,7 @@ def accumulate_along_rays(
     weights = flat(weights, dtype)
     if order is not None:
         weights, values = weights[order], None if values is None else values[order]
-    (sums,) = Accumulate.apply(rays, values, weights)
+    sums = Accumulate.apply(rays, values, weights)
     return sums.view(*rays.shape, sums.shape[-1])
 
 
@@ -218,7 +218,7 @@ def rendering(
     extras |= {"weights": weights.view(opaque.shape), "trans": trans.view(opaque.shape), "rgbs": rgbs}
     dtype = working_type(weights, rgbs)
     values = per_channel("rgbs", rgbs, opaque, dtype)
-    (colors,) = Accumulate.apply(rays, values, weights.to(dtype))
+    colors = Accumulate.apply(rays, values, weights.to(dtype))
     colors = colors.view(*rays.shape, values.shape[1])
     opacities, depths = (x.view(*rays.shape, 1) for x in sums.unbind(1))
     depths = depths / opacities.clamp_min(torch.finfo(opacities.dtype).eps)

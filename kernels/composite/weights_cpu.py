@@ -1,73 +1,25 @@
 """Weights of samples along a ray, and their adjoint, on the CPU: C++ with vectors of samples.
 
-:mod:`.weights_cuda` has the equations. Both recurrences are scans, which are done for four samples at a time: inside of
-a vector the products ``1 - alpha`` and, backward, the maps ``B -> m B + u`` are composed by halves, which waits for no
-other vector; then what came from the vector before is multiplied in. So a vector, not a sample, waits for the one before.
-State is float64, as long rays would lose digits, and the rounded opacity that is returned is the one that both ways use.
-Samples that fill no vector are filled up with empty ones, which change nothing.
+:mod:`.weights_cuda` has the equations. Both recurrences are scans (:mod:`.vectors_cpu`). State is float64, as long rays
+would lose digits, and the rounded opacity that is returned is the one that both ways use. Samples that fill no vector are
+filled up with empty ones, which change nothing.
 """
 
 import warp as wp
 from torch import Tensor
 
 from .. import bridge
-from ..native import kernel
 from ..once import once
 from .rays import Rays
-from .tasks_cpu import EACH_RAY, RAYS, TASKS, launch_rays
+from .tasks_cpu import launch_rays, rays_kernel
+from .vectors_cpu import VECTORS
 
 _COMMON = r"""
-#pragma clang fp contract(fast)
-typedef @REAL@ R;
-constexpr bool DOUBLE = sizeof(R) == 8, DENSITY = @DENSITY@, SUMMED = @SUMMED@;
-"""
-
-_VECTORS = r"""
-constexpr int LANES = 4, WIDTH = 32 / sizeof(R);  // of the two kinds of vectors
-constexpr int SEGMENT = 64;  // samples that are read, and written, at once
-struct Segment { R x[SEGMENT]; };
-typedef double V __attribute__((vector_size(32)));
-typedef R P __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R))));
+constexpr bool DENSITY = @DENSITY@, SUMMED = @SUMMED@;
 struct Parts {
     R x[WIDTH];
     void set(int k, V v) { *(P*)(x + k) = __builtin_convertvector(v, P); }
     Line line() const { return *(const AnyLine*)x; }
-};
-typedef R W __attribute__((vector_size(32)));
-typedef R AnyW __attribute__((vector_size(32), aligned(sizeof(R))));
-const V zero{}, one = V{} + 1.0;
-auto load = [](const R* p) -> V { return __builtin_convertvector(*(const P*)p, V); };
-auto wide = [](const R* p) -> W { return *(const AnyW*)p; };
-auto sum = [](V x) { return (x[0] + x[1]) + (x[2] + x[3]); };
-// The n samples from i on, and zeros up to a whole number of vectors, which may need a copy; zeros of no array.
-const Segment nothing{};
-auto view = [&](auto& array, long long i, int n, Segment& copy) -> const R* {
-    if (!array.data) return nothing.x;
-    if (n % WIDTH == 0) return array.data + i;
-    for (int k = n; k % WIDTH; k++) copy.x[k] = 0;
-    for (int k = 0; k < n; k++) copy.x[k] = array.data[i + k];
-    return copy.x;
-};
-// exp(-s) = scale (1 + rest), with scale a power of two and rest = exp(f) - 1, |f| < log(2) / 2, by its series.
-constexpr R HIGHEST = DOUBLE ? 708 : 87;  // beyond, exp(-s) is nothing
-struct Exp { W scale, rest; };
-auto exponential = [](W s) -> Exp {
-    typedef @WHOLE@ M __attribute__((vector_size(32)));
-    constexpr R LOWEST = DOUBLE ? -710 : -89;  // from there on it is infinite
-    constexpr R MAGIC = DOUBLE ? 6755399441055744. : 12582912.;  // adding it rounds to whole numbers
-    constexpr R LN2 = DOUBLE ? 0.69314718036912382 : 0.693145751953125;  // log(2) is LN2 + REST
-    constexpr R REST = DOUBLE ? 1.9082149292705877e-10 : 1.428606765330187e-6;
-    constexpr int BITS = DOUBLE ? 52 : 23, BIAS = DOUBLE ? 1023 : 127, TERMS = DOUBLE ? 13 : 7;
-    constexpr double factors[] = {1., 2., 6., 24., 120., 720., 5040., 40320., 362880., 3628800., 39916800., 479001600.,
-                                  6227020800.};
-    const W highest = W{} + HIGHEST, lowest = W{} + LOWEST;
-    s = s > highest ? highest : s;  // what is no number remains so
-    s = s < lowest ? lowest : s;
-    const W shifted = s * R(-1.4426950408889634) + MAGIC, whole = shifted - MAGIC;
-    const W f = (-s - whole * LN2) - whole * REST;
-    W series = W{} + R(1 / factors[TERMS - 1]);
-    for (int k = TERMS - 2; k >= 0; k--) series = series * f + R(1 / factors[k]);
-    return {(W)(((M)shifted + BIAS) << BITS), series * f};
 };
 """
 
@@ -83,8 +35,7 @@ each_ray([&](long long r, long long first, long long end) {
         if constexpr (DENSITY) {
             const R* const sigma = view(sigmas, i, n, of_sigmas);
             for (int k = 0; k < n; k += WIDTH) {
-                const Exp e = exponential(wide(sigma + k) * (wide(ends + k) - wide(starts + k)));
-                *(AnyW*)(of_alphas.x + k) = (R(1) - e.scale) - e.scale * e.rest;
+                *(AnyLine*)(of_alphas.x + k) = opacity(exponential(wide(sigma + k) * (wide(ends + k) - wide(starts + k))));
             }
             put_all(alphas.data + i, alpha_at = of_alphas.x, n);
         } else {
@@ -97,17 +48,13 @@ each_ray([&](long long r, long long first, long long end) {
             Parts before, weight;
             for (int h = 0; h < WIDTH; h += LANES) {
                 const V alpha = load(alpha_at + k + h);
-                V p = 1.0 - alpha;
-                p *= __builtin_shufflevector(p, one, 4, 0, 1, 2);
-                p *= __builtin_shufflevector(p, one, 4, 5, 0, 1);
-                const V passed = T * __builtin_shufflevector(p, one, 4, 0, 1, 2), w = passed * alpha;
+                const V passed = passing(T, 1.0 - alpha), w = passed * alpha;
                 before.set(h, passed);
                 weight.set(h, w);
                 if constexpr (SUMMED) {
                     total += w;
                     depth += w * (0.5 * (load(starts + k + h) + load(ends + k + h)));
                 }
-                T *= __builtin_shufflevector(p, p, 3, 3, 3, 3);
             }
             put(trans_to + k, before.line(), far && direct);
             put(weights_to + k, weight.line(), far && direct);
@@ -123,7 +70,7 @@ const bool by_ends = v_ends.data;
 each_ray([&](long long r, long long first, long long end) {
     const double v_total = SUMMED ? v_sums.data[2 * r] : 0, v_depth = SUMMED ? v_sums.data[2 * r + 1] : 0;
     Segment of_sigmas, of_starts, of_ends, of_alphas, of_trans, of_v_weights, of_v_trans, of_v_alphas;
-    Segment decay, of_v_input, of_v_starts, of_v_ends;
+    Segment of_decay, of_v_input, of_v_starts, of_v_ends;
     V behind{};  // B of the last of the samples in work, in all lanes
     for (long long i = end; i > first;) {
         const int n = (i - first - 1) % SEGMENT + 1;
@@ -138,9 +85,8 @@ each_ray([&](long long r, long long first, long long end) {
         const R* const v_alpha_at = view(v_alphas_out, i, n, of_v_alphas);
         if constexpr (DENSITY)
             for (int k = 0; k < n; k += WIDTH) {
-                const W s = wide(sigma_at + k) * (wide(ends_at + k) - wide(starts_at + k));
-                const Exp e = exponential(s);
-                *(AnyW*)(decay.x + k) = s > W{} + HIGHEST ? W{} : e.scale + e.scale * e.rest;
+                const Line s = wide(sigma_at + k) * (wide(ends_at + k) - wide(starts_at + k));
+                *(AnyLine*)(of_decay.x + k) = decay(exponential(s), s);
             }
         const bool direct = n % WIDTH == 0 && (!far || aligned(v_input.data + i));
         R* const v_input_to = direct ? v_input.data + i : of_v_input.x;
@@ -151,17 +97,11 @@ each_ray([&](long long r, long long first, long long end) {
                 const V alpha = load(alpha_at + k + h), T = load(trans_at + k + h);
                 V v_weight = load(v_weight_at + k + h);
                 if (SUMMED) v_weight += v_total + v_depth * (0.5 * (starts + ends));
-                V m = 1.0 - alpha, u = load(v_trans_at + k + h) + v_weight * alpha;
-                u += m * __builtin_shufflevector(u, zero, 1, 2, 3, 4);
-                m *= __builtin_shufflevector(m, one, 1, 2, 3, 4);
-                u += m * __builtin_shufflevector(u, zero, 2, 3, 4, 5);
-                m *= __builtin_shufflevector(m, one, 2, 3, 4, 5);
-                const V in_front = u + m * behind;  // B of the samples before these
-                V v_alpha = T * (v_weight - __builtin_shufflevector(in_front, behind, 1, 2, 3, 4));
-                behind = __builtin_shufflevector(u, u, 0, 0, 0, 0) + __builtin_shufflevector(m, m, 0, 0, 0, 0) * behind;
+                const V u = load(v_trans_at + k + h) + v_weight * alpha;
+                V v_alpha = T * (v_weight - worth_behind(behind, 1.0 - alpha, u));
                 V v_end{};
                 if constexpr (DENSITY) {
-                    v_alpha = (v_alpha + load(v_alpha_at + k + h)) * load(decay.x + k + h);  // dL/d(sigma delta)
+                    v_alpha = (v_alpha + load(v_alpha_at + k + h)) * load(of_decay.x + k + h);  // dL/d(sigma delta)
                     v_end = v_alpha * load(sigma_at + k + h);
                     v_alpha *= ends - starts;
                 }
@@ -186,16 +126,12 @@ each_ray([&](long long r, long long first, long long end) {
 def _kernels(real, density: bool, summed: bool):
     """Kernels ``(forward, adjoint)`` of densities or opacities, with or without sums; arrays of length zero stand for
     what is not given or not wanted."""
-    single = real is wp.float32
-    marks = {"REAL": "float" if single else "double", "WHOLE": "int32_t" if single else "int64_t"}
-    marks |= {"DENSITY": f"{density:d}", "SUMMED": f"{summed:d}"}
     module = f"semaflow_weights_{real.__name__}_{density:d}{summed:d}"
 
     def made(name: str, source: str, *names: str):
-        source = _COMMON + EACH_RAY + _VECTORS + source
-        for mark, text in marks.items():
-            source = source.replace(f"@{mark}@", text)
-        return kernel(name, module, source, RAYS | dict.fromkeys(names, wp.array(dtype=real)) | TASKS)
+        arguments = dict.fromkeys(names, wp.array(dtype=real))
+        marks = {"DENSITY": f"{density:d}", "SUMMED": f"{summed:d}"}
+        return rays_kernel(name, module, VECTORS + _COMMON + source, real, arguments, **marks)
 
     known = ("sigmas", "t_starts", "t_ends", "alphas")
     incoming = ("v_weights", "v_trans", "v_alphas_out", "v_sums")

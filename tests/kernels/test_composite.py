@@ -140,14 +140,17 @@ def test_the_kernels_for_cuda_agree_with_those_for_the_cpu(sets, channels):
     weights = [randn(len(samples.alphas), seed=k).contiguous() for k in range(sets)]
     values = randn(len(samples.alphas), channels, seed=9)
     v_sums = [randn(rays.count, channels, seed=k) for k in range(sets)]
-    for a, b in zip(accumulate_cpu(rays, values, weights), accumulate_cuda(rays, values, weights), strict=True):
-        torch.testing.assert_close(a, b)
+    for w, b in zip(weights, accumulate_cuda(rays, values, weights), strict=True):
+        torch.testing.assert_close(accumulate_cpu(rays, values, w), b)
     for want in ((True, True), (True, False), (False, True)):
-        a = accumulate_cpu_adjoint(rays, values, weights, v_sums, want)
-        b = accumulate_cuda_adjoint(rays, values, weights, v_sums, want)
-        assert (a[0] is not None, a[1][0] is not None) == want
-        for x, y in zip([a[0], *a[1]], [b[0], *b[1]], strict=True):
-            torch.testing.assert_close(x, y)
+        found = [accumulate_cpu_adjoint(rays, values, *each, want) for each in zip(weights, v_sums, strict=True)]
+        v_values, v_weights = accumulate_cuda_adjoint(rays, values, weights, v_sums, want)
+        assert (v_values is not None, v_weights[0] is not None) == want
+        for (a, v_w), b in zip(found, v_weights, strict=True):
+            assert (a is not None, v_w is not None) == want
+            torch.testing.assert_close(v_w, b)
+        if want[0]:
+            torch.testing.assert_close(sum(a for a, _ in found), v_values)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

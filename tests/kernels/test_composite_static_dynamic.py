@@ -3,6 +3,9 @@
 import pytest
 import torch
 from semaflow.kernels import composite
+from semaflow.kernels.composite.blend_cpu import blend_cpu, blend_cpu_adjoint
+from semaflow.kernels.composite.blend_cuda import blend_cuda, blend_cuda_adjoint
+from semaflow.kernels.composite.rays import Rays
 
 from tests.reference import composite as oracle
 from tests.reference.composite import random_samples
@@ -84,6 +87,41 @@ def test_matches_the_reference(channels, limits, density, dtype, device):
     for name, x in leaves.items():
         if x is not None:
             assert_gradients_close(x.grad, exact[name].grad, tolerance, name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("density", [False, True])
+@pytest.mark.parametrize("limits", [(-1e300, -1e300), (0.02, -1e300), (-1e300, 0.1), (0.2, 0.05)])
+def test_the_kernels_for_cuda_agree_with_those_for_the_cpu(limits, density, dtype):
+    """Of long rays too, which are taken by segments, of ranges with gaps between them, and of several values."""
+    counts, channels = [0, 1, 3, 64, 65, 0, 200, 7], (1, 3, 8, 30, 100)
+    g = torch.Generator().manual_seed(3)
+    n = sum(counts)
+    dynamic, static = (random_samples(60 + k, counts) for k in range(2))
+    opaque = [x.sigmas / 20 if density else x.alphas**3 for x in (dynamic, static)]
+    samples = [*opaque, torch.rand(n, generator=g), dynamic.t_starts, dynamic.t_ends if density else None]
+    samples = [None if x is None else x.to(dtype) for x in samples]
+    rays = Rays.given(dynamic.packed_info[torch.tensor([1, 3, 4, 6, 7])], n)
+
+    def random(*shape):
+        return torch.randn(shape, generator=g, dtype=dtype)
+
+    values = [random(n, c) for c in channels for _ in range(2)]
+    incoming = [random(n) for _ in range(4)], random(rays.count, 7)
+    incoming = *incoming, [random(rays.count, c) for c in channels for _ in range(3)]
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {}
+    for few in (False, True):
+        want = [x is not None and not (few and i % 2) for i, x in enumerate([*samples, *values])]
+        v_weights = [None if few and i % 2 else v for i, v in enumerate(incoming[0])]
+        found = []
+        for blend, adjoint in ((blend_cpu, blend_cpu_adjoint), (blend_cuda, blend_cuda_adjoint)):
+            weights, sums, layers = blend(rays, samples, values, limits)
+            gradients = adjoint(rays, samples, values, weights, limits, v_weights, *incoming[1:], want)
+            found.append([*weights, sums, *layers, *gradients[0], *gradients[1]])
+        for i, (a, b) in enumerate(zip(*found, strict=True)):
+            assert (a is None) == (b is None), i
+            if a is not None:
+                torch.testing.assert_close(a, b, **tolerance, msg=lambda text, i=i: f"{i}: {text}")
 
 
 @pytest.mark.parametrize("density", [False, True])

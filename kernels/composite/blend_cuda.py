@@ -1,4 +1,5 @@
-"""Weights of a dynamic and a static field that fill the same samples, and their adjoint.
+"""The joint rendering of a dynamic and a static field that fill the same samples, and its adjoint, on CUDA: for the
+weights a thread takes a ray. The kernels run on the CPU too.
 
 With opacities ``a_d``, ``a_s`` and blend b (Gao et al. 2021, DynNeRF; Tian et al. 2024, Semantic Flow): in the joint
 rendering ``p = a_d b``, ``q = a_s (1 - b)``, ``w_d = T p``, ``w_s = T q``, ``T <- T (1 - p)(1 - q)``; for each field alone
@@ -12,9 +13,14 @@ A sample is left out (weight 0, no gradient, no shadow) where its opacity is bel
 it below ``stop``, from the joint rendering and from each field's own separately.
 """
 
+from torch import Tensor
+
+from .. import bridge
 from ..bridge import ti
 from ..once import once
-from .loops import RAYS, opacity_functions
+from .accumulate_cuda import accumulate_cuda, accumulate_cuda_adjoint
+from .loops import RAYS, opacity_functions, or_nothing, spread, taichi_real
+from .rays import Rays
 
 # Columns of a ray's sums: opacity and depth of the joint rendering, of the dynamic field alone, of the static field
 # alone; and dynamicness.
@@ -23,7 +29,7 @@ _LEFT_OUT = 3e38  # in place of the transmittance of a sample that is left out
 
 
 @once
-def blend_kernels(real):
+def _kernels(real):
     """Kernels ``(composite, adjoint)``; arrays of length zero stand for what is not given or not wanted."""
     reals = ti.types.ndarray(dtype=real, ndim=1)
     sums_type = ti.types.ndarray(dtype=real, ndim=2)
@@ -187,3 +193,57 @@ def blend_kernels(real):
                         v_depths[i] = ti.cast(v_z, real)
 
     return composite, adjoint
+
+
+def blend_cuda(rays: Rays, samples, values, limits) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+    """Weights, sums and layers.
+
+    Args:
+        samples: dynamic, static, blend, depths, deltas [N]; with deltas None the first two are opacities.
+        values: [N, D] of the dynamic and the static field, for each name in turn.
+        limits: ``(stop, least)``.
+
+    Returns:
+        Weights [N] of the dynamic and the static field in the joint rendering, and of each alone; sums [R, 7]; and for
+        each name what the joint rendering and each field alone show, [R, D].
+    """
+    like = samples[0]
+    weights = [rays.per_sample(like) for _ in range(4)]
+    sums = like.new_empty(rays.count, SUMS)
+    _launch(0, rays, samples, [*weights, sums], limits)
+    layers = []
+    for k in range(0, len(values), 2):
+        joint_dynamic, dynamic = accumulate_cuda(rays, values[k], weights[::2])
+        joint_static, static = accumulate_cuda(rays, values[k + 1], weights[1::2])
+        layers += [joint_dynamic + joint_static, dynamic, static]
+    return weights, sums, layers
+
+
+def blend_cuda_adjoint(rays: Rays, samples, values, weights, limits, v_weights, v_sums, v_layers, want):
+    """Gradients of the samples and of the values.
+
+    Args:
+        weights: those that :func:`blend_cuda` gave.
+        v_weights, v_sums, v_layers: gradients of what it gave; None for weights that have none.
+        want: for each of the samples, then of the values, whether its gradient is needed.
+    """
+    like = samples[0]
+    v_weights, v_values = list(v_weights), []
+    for k, shown in enumerate(values):
+        joint, *alone = v_layers[k // 2 * 3 : k // 2 * 3 + 3]
+        v_x, by_sums = accumulate_cuda_adjoint(
+            rays, shown, weights[k % 2 :: 2], [joint, alone[k % 2]], (want[5 + k], True)
+        )
+        v_values.append(v_x)
+        for m, v in zip((k % 2, 2 + k % 2), by_sums, strict=True):
+            v_weights[m] = v if v_weights[m] is None else v_weights[m] + v
+    v_samples = [rays.per_sample(like) if k < 3 or want[k] else None for k in range(5)]
+    _launch(1, rays, samples, [*v_weights, v_sums, *v_samples], limits)
+    return v_samples, v_values
+
+
+def _launch(which: int, rays: Rays, samples, others, limits: tuple[float, float]) -> None:
+    like = samples[0]
+    arguments = [or_nothing(like, x, ndim=2 if x is not None and x.ndim == 2 else 1)[0] for x in (*samples, *others)]
+    kernel = _kernels(taichi_real(like))[which]
+    bridge.call(kernel, rays.packed, spread(rays.count, like), *arguments, *limits, samples[4] is not None)
