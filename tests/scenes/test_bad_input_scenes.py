@@ -50,6 +50,7 @@ def test_nothing_known_there(tmp_path):
         ("nerfies", "dataset.json: no such file"),
         ("nrnerf", "precomputed.json: no such file"),
         ("llff", "poses_bounds.npy: no such file"),
+        ("nvidia", "images: no images"),
         ("panoptic", "cameras.json: no such file"),
         ("semaflow", "scene.json: no such file"),
         ("video", "no such file"),
