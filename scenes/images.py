@@ -82,6 +82,11 @@ def read_image(
     return torch.from_numpy(rgba[..., :3] * alpha + np.float32(background) * (1 - alpha))
 
 
+def read_colors(path: str | Path) -> Tensor:
+    """Colour [H, W, 3] uint8, exactly as stored; a palette's colours, not its indices."""
+    return torch.from_numpy(_pixels(path, "RGB").copy())
+
+
 def read_alpha(path: str | Path) -> Tensor:
     """Opacity [H, W] float32 in 0..1."""
     return torch.from_numpy(_pixels(path, "RGBA")[..., 3].astype(np.float32) / 255)

@@ -12,19 +12,22 @@ from .files import BadInput, read_npz, replacing
 from .images import read_image, read_indices, write_image
 
 INDICES = ("label", "instance", "part")  # ids: never averaged
-PICTURES = ("image", "alpha", "mask", *INDICES)  # kept as PNG, the others as npz
+MASKS = ("mask", "motion", "flow_forward_valid", "flow_backward_valid")  # true or false
+FLOWS = ("flow_forward", "flow_backward")
+SAMPLED = (*INDICES, "depth", "disparity")  # what blending over an edge would make meaningless
+PICTURES = ("image", "alpha", *MASKS, *INDICES)  # kept as PNG, the others as npz
 
 
 def resample(layer: str, value: Tensor, width: int, height: int) -> Tensor:
     """``value`` of a frame's ``layer`` on another grid that covers the same image.
 
     Colour, alpha and flow are averaged over areas (flow vectors scale along), masks by majority;
-    ids and depth are taken at pixel centres; feature maps stay as they are, since their cells
-    always cover the whole image.
+    ids, depth and disparity are taken at pixel centres; feature maps stay as they are, since their
+    cells always cover the whole image.
     """
     if layer == "features" or value.shape[:2] == (height, width):
         return value
-    if layer in INDICES or layer == "depth":
+    if layer in SAMPLED:
         rows = ((torch.arange(height) + 0.5) * value.shape[0] / height).long()
         columns = ((torch.arange(width) + 0.5) * value.shape[1] / width).long()
         return value[rows][:, columns]
@@ -35,9 +38,9 @@ def resample(layer: str, value: Tensor, width: int, height: int) -> Tensor:
     resized = torch.from_numpy(
         cv2.resize(value.float().numpy(), (width, height), interpolation=how)
     )
-    if layer == "mask":
+    if layer in MASKS:
         return resized > 0.5
-    if layer.startswith("flow"):
+    if layer in FLOWS:
         resized *= torch.tensor([width / value.shape[1], height / value.shape[0]])
     return resized
 
@@ -74,7 +77,7 @@ def read_layer(path: Path, layer: str) -> Tensor:
         return read_image(path)
     if layer in PICTURES:
         levels = read_indices(path, ignore=None)
-        return levels > 127 if layer == "mask" else levels.float() / 255
+        return levels > 127 if layer in MASKS else levels.float() / 255
     arrays = read_npz(path)
     if layer not in arrays:
         raise BadInput(f"{path}: expected an array {layer}, got {', '.join(arrays) or 'none'}")

@@ -22,14 +22,19 @@ class Frame:
     Layers (all optional but ``image``):
         image [H, W, 3] float32 in 0..1, sRGB as stored; alpha [H, W] float32;
         mask [H, W] bool: the moving or foreground object, where a data set gives one;
+        motion [H, W] bool: what moves at this time, where a data set brings an estimate along;
         label, instance, part [H, W] int64, -1 unlabelled;
         depth [H, W] float32 z-depth in scene units, 0 for nothing;
+        disparity [H, W] float32 of a monocular estimate: larger is nearer, scale and shift unknown;
         flow_forward, flow_backward [H, W, 2] float32 pixels to frame t+1 / t-1 of the same camera path;
+        flow_forward_valid, flow_backward_valid [H, W] bool: where that flow is to be trusted. Estimated flow comes
+        with them and is learned from; flow without them is the truth of a simulated world, to measure by;
         features [h, w, D] float32: a teacher's map.
     """
 
     LAYERS = (
-        "image", "alpha", "mask", "label", "instance", "part", "depth", "flow_forward", "flow_backward", "features",
+        "image", "alpha", "mask", "motion", "label", "instance", "part", "depth", "disparity",
+        "flow_forward", "flow_backward", "flow_forward_valid", "flow_backward_valid", "features",
     )
 
     def __init__(self, name: str, camera: Camera, time: float, keep: bool = True, **layers: Tensor | Callable):

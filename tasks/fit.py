@@ -305,10 +305,11 @@ def flows(scene: Scene, config: FitConfig):
     """Forward optical flow of the training video and where it is consistent, if the settings use it."""
     if not config.flow or config.motion == "still" or len(scene.train) < 2:
         return None
-    from ..scenes.motion.flow import consistency, video_flow
+    from ..scenes.motion.flow import flow_validity, video_flow
 
-    forward, backward = video_flow(scene.split("train"))
-    return forward, torch.stack([consistency(f, b) for f, b in zip(forward, backward, strict=True)])
+    frames = scene.split("train")
+    forward, backward = video_flow(frames)
+    return forward, flow_validity(frames, forward, backward)[0]
 
 
 def peak_memory() -> float:

@@ -1,4 +1,4 @@
-"""Dense optical flow between frames of one video, by OpenCV's DIS.
+"""Dense optical flow between frames of one video: what comes with them, else OpenCV's DIS.
 
 Kroeger, Timofte, Dai, Van Gool: Fast Optical Flow using Dense Inverse Search, ECCV 2016.
 """
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..files import BadInput
 from ..scene import Frame, Scene
+from .given import given_flow, given_pairs, given_valid
 
 # Below this height DIS gains from upscaled images: against exact flow of simulated 240x135
 # frames, the median error on small turning objects falls from 0.37 to 0.22 px.
@@ -42,13 +43,32 @@ def consistency(forward: Tensor, backward: Tensor) -> Tensor:
 
 def video_flow(frames: list[Frame]) -> tuple[Tensor, Tensor]:
     """Flow t -> t+1 and t+1 -> t between neighbouring frames, each [T-1, H, W, 2] in pixels."""
-    flows = Flows([frame.image for frame in frames])
+    flows = Flows.along(frames)
     pairs = range(len(flows) - 1)
     height, width = flows.size
     empty = np.zeros((0, height, width, 2), np.float32)
     forward = np.stack([flows.between(t, t + 1) for t in pairs]) if pairs else empty
     backward = np.stack([flows.between(t + 1, t) for t in pairs]) if pairs else empty
     return torch.from_numpy(forward), torch.from_numpy(backward)
+
+
+def flow_validity(frames: list[Frame], forward: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the flows of :func:`video_flow` are to be trusted, each [T-1, H, W] bool.
+
+    What comes with given flow; elsewhere where each flow is undone by the other (:func:`consistency`).
+    """
+    given = given_pairs(frames)
+
+    def valid(i: int, j: int, flow: Tensor, back: Tensor) -> Tensor:
+        if (i, j) in given:
+            return torch.from_numpy(_lands(flow.numpy()) & given_valid(given[i, j], j - i))
+        return consistency(flow, back)
+
+    pairs = list(enumerate(zip(forward, backward, strict=True)))
+    there = [valid(t, t + 1, f, b) for t, (f, b) in pairs]
+    back = [valid(t + 1, t, b, f) for t, (f, b) in pairs]
+    empty = torch.zeros(forward.shape[:3], dtype=torch.bool)
+    return (torch.stack(there), torch.stack(back)) if pairs else (empty, empty)
 
 
 class Flows:
@@ -63,13 +83,21 @@ class Flows:
             raise BadInput("flow: expected frames of one size")
         self.gray = [_gray(image) for image in images]
         self._kept: dict[tuple[int, int], np.ndarray] = {}
+        self._given: dict[tuple[int, int], Frame] = {}
+
+    @classmethod
+    def along(cls, frames: list[Frame]) -> Flows:
+        """The flows of a video's ``frames``; those that they bring along, with their validity, are taken as given."""
+        flows = cls([frame.image for frame in frames])
+        flows._given = given_pairs(frames)
+        return flows
 
     @classmethod
     def of(cls, scene: Scene) -> Flows:
         """The flows of the training frames, kept with ``scene`` for as long as it lives."""
         flows = getattr(scene, "_flows", None)
         if flows is None or len(flows) != len(scene.train):
-            flows = cls([frame.image for frame in scene.split("train")])
+            flows = cls.along(scene.split("train"))
             scene._flows = flows
         return flows
 
@@ -84,9 +112,11 @@ class Flows:
     def between(self, i: int, j: int) -> np.ndarray:
         """Flow [H, W, 2] float32 from frame ``i`` to frame ``j``.
 
-        Neighbours are matched with full care; frames further apart start from the chained flow of
-        their halves, since DIS alone loses large displacements.
+        Where it is not given, neighbours are matched with full care; frames further apart start
+        from the chained flow of their halves, since DIS alone loses large displacements.
         """
+        if (i, j) in self._given:
+            return given_flow(self._given[i, j], j - i)
         if (i, j) not in self._kept:
             if abs(i - j) <= 1:
                 flow = _dis(self.gray[i], self.gray[j], _enlargement(self.gray[i]))
@@ -98,7 +128,9 @@ class Flows:
         return self._kept[i, j].astype(np.float32)
 
     def consistent(self, i: int, j: int) -> np.ndarray:
-        """Where the flow from frame ``i`` to ``j`` is undone by the flow back: bool [H, W]."""
+        """Where the flow from frame ``i`` to ``j`` is undone by the flow back, or valid as given: bool [H, W]."""
+        if (i, j) in self._given:
+            return _lands(self.between(i, j)) & given_valid(self._given[i, j], j - i)
         return consistent(self.between(i, j), self.between(j, i))
 
     def subset(self, kept: list[int]) -> Flows:
@@ -106,7 +138,9 @@ class Flows:
         new = Flows.__new__(Flows)
         new.gray = [self.gray[index] for index in kept]
         place = {index: position for position, index in enumerate(kept)}
-        new._kept = {(place[i], place[j]): flow for (i, j), flow in self._kept.items() if i in place and j in place}
+        for name in ("_kept", "_given"):
+            pairs = getattr(self, name).items()
+            setattr(new, name, {(place[i], place[j]): it for (i, j), it in pairs if i in place and j in place})
         return new
 
 
@@ -139,12 +173,17 @@ def pixel_grid(height: int, width: int) -> np.ndarray:
 def consistent(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
     """:func:`consistency` on numpy arrays."""
     height, width = forward.shape[:2]
-    target = pixel_grid(height, width) + forward
-    back = sample(backward, target)
+    back = sample(backward, pixel_grid(height, width) + forward)
     error = _square(forward + back)
     bound = 0.01 * np.minimum(_square(forward) + _square(back), 200) + 0.5
-    x, y = target[..., 0], target[..., 1]
-    return (error < bound) & (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    return (error < bound) & _lands(forward)
+
+
+def _lands(flow: np.ndarray) -> np.ndarray:
+    """Where ``flow`` [H, W, 2] leads to a place inside the image, bool [H, W]."""
+    height, width = flow.shape[:2]
+    x, y = np.moveaxis(pixel_grid(height, width) + flow, -1, 0)
+    return (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
 
 
 def _square(flow: np.ndarray) -> np.ndarray:

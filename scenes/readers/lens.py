@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..camera import Camera
 from ..files import BadInput
-from ..layers import INDICES
+from ..layers import MASKS, SAMPLED
 
 HALF = np.array(
     [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
@@ -54,7 +54,7 @@ class Lens:
         import cv2
 
         x, y = _maps(self, _key(camera))[0]
-        if layer in INDICES or layer in ("depth", "mask"):
+        if layer in SAMPLED or layer in MASKS:
             rows = np.rint(y).astype(int).clip(0, camera.height - 1)
             columns = np.rint(x).astype(int).clip(0, camera.width - 1)
             return value[rows, columns]

@@ -1,8 +1,6 @@
 """LLFF captures: ``poses_bounds.npy``; also cuts of NVIDIA Dynamic Scenes that build on it.
 
-A row holds camera-to-world [3, 5] (columns down, right, back, position, and height, width, focal of
-the original image), then near and far. Mildenhall et al., LLFF, SIGGRAPH 2019; Yoon et al., CVPR
-2020.
+Mildenhall et al., LLFF, SIGGRAPH 2019; Yoon et al., CVPR 2020.
 """
 
 from __future__ import annotations
@@ -14,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..camera import Camera
 from ..files import BadInput, read_npz
-from ..images import image_files, read_indices
+from ..images import image_files, image_size, read_indices
 from ..scene import Scene
 from .folder import frame_folder
-from .views import View, beside, frames_of, from_pose, in_order, intrinsics, mask_layers, upward
+from .poses_bounds import read_cameras
+from .views import View, beside, frames_of, in_order, mask_layers, upward
 
 FORMAT = "llff"
 
@@ -37,24 +35,24 @@ def read(path: Path, images: str | None = None, label_names: list[str] | None = 
 
     Beside the images may lie ``masks/NAME.png`` (layer mask) and ``labels/NAME.png`` (ids, 255
     unlabelled: layers label, and mask where the id is not 0), ``flow.npz`` (``fwd``, ``bwd`` [T-1,
-    H, W, 2]: flow layers) and ``gt_view0``, with ``gt_view0_masks`` and ``gt_view0_labels``: what
-    the first camera saw at each time. From it come the test frames (the first picture is the first
-    training frame and left out). Monocular disparity is not read: without a scale it is no depth.
+    H, W, 2]: flow layers, valid where one undoes the other), ``disp.npz`` (``disp`` [T, H, W]:
+    layer disparity) and ``gt_view0``, with ``gt_view0_masks`` and ``gt_view0_labels``: what the
+    first camera saw at each time. From it come the test frames (the first picture is the first
+    training frame and left out).
     """
     folder = path / images if images else frame_folder(path)
     files = image_files(folder) if folder else []
     source = path / "poses_bounds.npy"
-    cameras = _cameras(source)
-    if len(files) != len(cameras):
-        raise BadInput(
-            f"{source}: expected one row for each of {len(files)} images, got {len(cameras)}"
-        )
+    cameras = read_cameras(source, len(files))
     times = in_order(len(files))
     views = [
         View(file.stem, file, camera, time, layers=_layers(file, path / "masks", path / "labels"))
         for file, camera, time in zip(files, cameras, times, strict=True)
     ]
-    _add_flow(views, path / "flow.npz")
+    if files:
+        size = image_size(files[0])
+        _add_flow(views, path / "flow.npz", size)
+        _add_disparity(views, path / "disp.npz", size)
     second = image_files(path / "gt_view0")
     if second and len(second) != len(files):
         raise BadInput(
@@ -81,25 +79,6 @@ def read(path: Path, images: str | None = None, label_names: list[str] | None = 
     )
 
 
-def _cameras(source: Path) -> list[Camera]:
-    rows = read_npz(source).get("array")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind != "f":
-        raise BadInput(f"{source}: expected an array [frames, 17] of numbers")
-    cameras = []
-    for index, row in enumerate(rows.astype(np.float64)):
-        matrix = row[:15].reshape(3, 5)
-        name = f"{source}: row {index}"
-        if not np.isfinite(matrix).all():
-            raise BadInput(f"{name}: camera matrix holds NaN or infinity")
-        height, width, focal = matrix[:, 4]
-        pose = np.eye(4)
-        down, right, back = matrix[:, :3].T
-        pose[:3] = np.stack([right, down, -back, matrix[:, 3]], -1)
-        K = intrinsics(focal, focal, width / 2, height / 2)
-        cameras.append(from_pose(pose, "opencv", K, (round(width), round(height)), name))
-    return cameras
-
-
 def _layers(image: Path, masks: Path, labels: Path) -> dict:
     label = beside(image, labels)
     layers = {"label": label, "mask": partial(_labelled, label)} if label else {}
@@ -111,19 +90,39 @@ def _labelled(path: Path) -> Tensor:
     return read_indices(path) != 0
 
 
-def _add_flow(views: list[View], source: Path) -> None:
+def _add_flow(views: list[View], source: Path, size: tuple[int, int]) -> None:
     if not source.is_file():
         return
     arrays = read_npz(source)
+    expected = [len(views) - 1, size[1], size[0], 2]
     for key, layer, first in (("fwd", "flow_forward", 0), ("bwd", "flow_backward", 1)):
-        flows = arrays.get(key)
-        if flows is None or flows.ndim != 4 or len(flows) != len(views) - 1 or flows.shape[3] != 2:
-            shape = "none" if flows is None else list(flows.shape)
-            raise BadInput(
-                f"{source}: {key}: expected shape [{len(views) - 1}, H, W, 2], got {shape}"
-            )
-        for index, flow in enumerate(flows):
+        for index, flow in enumerate(_series(arrays, key, expected, source)):
             views[index + first].layers[layer] = partial(_float, flow)
+    for index, (forward, backward) in enumerate(zip(arrays["fwd"], arrays["bwd"], strict=True)):
+        views[index].layers["flow_forward_valid"] = partial(_undone, forward, backward)
+        views[index + 1].layers["flow_backward_valid"] = partial(_undone, backward, forward)
+
+
+def _add_disparity(views: list[View], source: Path, size: tuple[int, int]) -> None:
+    if not source.is_file():
+        return
+    disparity = _series(read_npz(source), "disp", [len(views), size[1], size[0]], source)
+    for view, one in zip(views, disparity, strict=True):
+        view.layers["disparity"] = partial(_float, one)
+
+
+def _series(arrays: dict[str, np.ndarray], key: str, shape: list[int], source: Path) -> np.ndarray:
+    found = arrays.get(key)
+    if found is None or list(found.shape) != shape:
+        got = "none" if found is None else list(found.shape)
+        raise BadInput(f"{source}: {key}: expected shape {shape}, got {got}")
+    return found
+
+
+def _undone(forward: np.ndarray, backward: np.ndarray) -> Tensor:
+    from ..motion.flow import consistency
+
+    return consistency(_float(forward), _float(backward))
 
 
 def _float(array: np.ndarray) -> Tensor:

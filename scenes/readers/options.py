@@ -145,7 +145,8 @@ def _cut_flow(scene: Scene, frames: dict[int, Frame], trained: list[int]) -> Non
         if (before, after) not in neighbours:
             for index, layer in ((before, "flow_forward"), (after, "flow_backward")):
                 if index in frames:
-                    frames[index] = frames[index].with_layers(**{layer: None})
+                    cut = {layer: None, f"{layer}_valid": None}
+                    frames[index] = frames[index].with_layers(**cut)
 
 
 def _tracks(tracks: Tracks | None, positions: list[int], times: list[float]) -> Tracks | None:

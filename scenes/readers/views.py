@@ -123,14 +123,19 @@ def fitted(camera: Camera, size: tuple[int, int], source: str | Path) -> Camera:
     """``camera`` for pictures stored at another ``size`` of the same proportions."""
     if (camera.width, camera.height) == size:
         return camera
-    across, down = size[0] / camera.width, size[1] / camera.height
-    # a whole pixel of rounding in the smaller picture is no change of proportions
-    if abs(across - down) > 1.01 / min(camera.width, camera.height):
+    if not same_proportions(size, (camera.width, camera.height)):
         raise BadInput(
             f"{source}: image is {size[0]}x{size[1]}, expected {camera.width}x{camera.height} "
             "(or those proportions) as its camera says"
         )
     return camera.resized(*size)
+
+
+def same_proportions(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether pictures of these widths and heights can show the same view."""
+    across, down = size[0] / other[0], size[1] / other[1]
+    # a whole pixel of rounding in the smaller picture is no change of proportions
+    return abs(across - down) <= 1.01 / min(other)
 
 
 def placeholder(width: int, height: int) -> Camera:

@@ -50,6 +50,7 @@ def test_nothing_known_there(tmp_path):
         ("nerfies", "dataset.json: no such file"),
         ("nrnerf", "precomputed.json: no such file"),
         ("llff", "poses_bounds.npy: no such file"),
+        ("nvidia", "images: no images"),
         ("panoptic", "cameras.json: no such file"),
         ("semaflow", "scene.json: no such file"),
         ("video", "no such file"),
@@ -343,10 +344,15 @@ def test_bad_poses_bounds(tmp_path, change, expected):
 def test_bad_companions_of_llff(tmp_path):
     rows(tmp_path)
     np.savez(tmp_path / "flow.npz", fwd=np.zeros((3, 72, 96, 2)), bwd=np.zeros((5, 72, 96, 2)))
-    refused(tmp_path, "flow.npz: fwd: expected shape [5, H, W, 2], got [3, 72, 96, 2]")
+    refused(tmp_path, "flow.npz: fwd: expected shape [5, 72, 96, 2], got [3, 72, 96, 2]")
     (tmp_path / "flow.npz").write_bytes(b"PK not a zip")
     refused(tmp_path, "flow.npz: not a readable npz")
     (tmp_path / "flow.npz").unlink()
+    np.savez(tmp_path / "disp.npz", disp=np.zeros((6, 36, 48)))
+    refused(tmp_path, "disp.npz: disp: expected shape [6, 72, 96], got [6, 36, 48]")
+    np.savez(tmp_path / "disp.npz", disparity=np.zeros((6, 72, 96)))
+    refused(tmp_path, "disp.npz: disp: expected shape [6, 72, 96], got none")
+    (tmp_path / "disp.npz").unlink()
     picture(tmp_path / "gt_view0/000.png")
     refused(tmp_path, "gt_view0: expected 6 images, one per time, got 1")
     shutil.rmtree(tmp_path / "gt_view0")

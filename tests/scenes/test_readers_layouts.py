@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from semaflow.scenes import load
+from semaflow.scenes.motion.flow import consistency
 
 from tests.reference.captures import DOTS, OPENGL, capture, misses, write_json
 
@@ -126,6 +127,8 @@ def test_second_view_labels_and_flow(tmp_path):
     rng = np.random.default_rng(0)
     forward, backward = (rng.normal(size=(5, 72, 96, 2)).astype(np.float16) for _ in range(2))
     np.savez(tmp_path / "flow.npz", fwd=forward, bwd=backward)
+    disparity = (7000 * rng.random((6, 72, 96))).astype(np.float16)
+    np.savez(tmp_path / "disp.npz", disp=disparity)
 
     scene = load(tmp_path, label_names=["background", "person", "balloon"])
     assert misses(scene) < 0.1
@@ -141,6 +144,9 @@ def test_second_view_labels_and_flow(tmp_path):
     assert torch.equal(frame.flow_forward, torch.tensor(forward[3]).float())
     assert torch.equal(frame.flow_backward, torch.tensor(backward[2]).float())
     assert not scene.frames[0].has("flow_backward") and not scene.frames[5].has("flow_forward")
+    undone = consistency(torch.tensor(backward[2]).float(), torch.tensor(forward[2]).float())
+    assert torch.equal(frame.flow_backward_valid, undone) and undone.any()
+    assert torch.equal(frame.disparity, torch.tensor(disparity[3]).float())
 
 
 def test_panoptic(tmp_path):

@@ -17,8 +17,11 @@ def scene_of(count=20, test_times=()):
     frames = []
     for index in range(count):
         flow = torch.full((6, 8, 2), float(index))
-        layers = {"flow_forward": flow} if index < count - 1 else {}
-        layers |= {"flow_backward": -flow} if index else {}
+        valid, layers = torch.ones(6, 8, dtype=torch.bool), {}
+        if index < count - 1:
+            layers |= {"flow_forward": flow, "flow_forward_valid": valid}
+        if index:
+            layers |= {"flow_backward": -flow, "flow_backward_valid": valid}
         image = torch.full((6, 8, 3), float(index))
         frames.append(Frame(f"{index:02d}", camera, index / (count - 1), image=image, **layers))
     for place, time in enumerate(test_times):
@@ -75,6 +78,9 @@ def test_flow_goes_where_its_frame_goes():
         (False, True), (True, True), (True, True), (True, False),
         (False, True), (True, True), (True, True), (True, False),
     ]  # fmt: skip
+    for frame in scene.frames:
+        for layer in ("flow_backward", "flow_forward"):
+            assert frame.has(layer) == frame.has(f"{layer}_valid")
     thinned = trimmed(scene_of(9), every=2, holdout=0)
     assert not any(frame.has("flow_forward") for frame in thinned.frames)
 
@@ -145,10 +151,12 @@ def test_layers_on_a_smaller_grid():
     ids = torch.arange(24).reshape(4, 6)
     assert set(resample("label", ids, 3, 2).flatten().tolist()) <= set(range(24))
     depth = torch.tensor([[1.0, 9.0], [9.0, 9.0]])
-    assert resample("depth", depth, 1, 1).item() in (1, 9)  # no surface between two
+    for layer in ("depth", "disparity"):
+        assert resample(layer, depth, 1, 1).item() in (1, 9)  # no surface between two
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[:2, :2] = mask[2, 3] = True
-    assert resample("mask", mask, 2, 2).tolist() == [[True, False], [False, False]]
+    for layer in ("mask", "motion", "flow_forward_valid", "flow_backward_valid"):
+        assert resample(layer, mask, 2, 2).tolist() == [[True, False], [False, False]]
     flow = torch.ones(4, 6, 2) * torch.tensor([6.0, 8.0])
     assert resample("flow_forward", flow, 3, 1)[0, 0].tolist() == pytest.approx([3, 2])
     image = torch.arange(16.0).reshape(4, 4, 1).expand(4, 4, 3).contiguous()

@@ -22,7 +22,8 @@ def made(count=4) -> Scene:
     for index in range(count):
         eye = (index, -4.0, 1.0)
         ids = torch.randint(-1, 400, (3, 6, 8), generator=draw)
-        layers = {"flow_backward": uniform(6, 8, 2)} if index else {}
+        valid = uniform(6, 8) > 0.5
+        layers = {"flow_backward": uniform(6, 8, 2), "flow_backward_valid": ~valid} if index else {}
         frames.append(
             Frame(
                 f"{index:03d}",
@@ -31,11 +32,14 @@ def made(count=4) -> Scene:
                 image=uniform(6, 8, 3).mul(255).round() / 255,
                 alpha=uniform(6, 8).mul(255).round() / 255,
                 mask=uniform(6, 8) > 0.5,
+                motion=uniform(6, 8) > 0.5,
                 label=ids[0],
                 instance=ids[1],
                 part=ids[2],
                 depth=uniform(6, 8) * 7,
+                disparity=uniform(6, 8) * 7000,
                 flow_forward=uniform(6, 8, 2),
+                flow_forward_valid=valid,
                 features=uniform(2, 3, 5).half().float(),
                 **layers,
             )
