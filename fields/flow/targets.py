@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...scenes import Scene
+from ...scenes import BadInput, Scene
+from ...scenes.disparity import aligned
 from ...scenes.labels import label_map
 
 
@@ -62,7 +63,7 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
         filmed: which of the clip's frames ``scene``'s training frames are; None: all.
     """
     from ...scenes.motion.depth import static_depth
-    from ...scenes.motion.flow import consistency, video_flow
+    from ...scenes.motion.flow import flow_validity, video_flow
     from ...scenes.motion.jumps import jumping
     from ...scenes.motion.masks import motion_masks
     from ...scenes.motion.moving_points import moving_depth
@@ -74,29 +75,45 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving)
     if any(frame.has("label") for frame in shown):
         nothing = torch.full(moving.shape[1:], -1)
-        found.labels = torch.stack([label_map(f, len(scene.label_names)) if f.has("label") else nothing for f in shown])
-    if len(shown) > 1 and not jumping(scene):
-        forward, backward = video_flow(shown)
-        found.flows = _flows(forward, backward, consistency)
-        depth, still = moving_depth(scene, moving), static_depth(scene)
-        found.still = still
-        found.depth = torch.where(moving, depth, still)
-        lifted = motion_scaffold(scene)
-        found.tracks = None if lifted is None else lifted.positions
+        count = len(scene.label_names)
+        found.labels = torch.stack([label_map(f, count) if f.has("label") else nothing for f in shown])
     if all(frame.has("disparity") for frame in shown):
         found.disparity = torch.stack([frame.disparity for frame in shown])
+    if len(shown) < 2 or jumping(scene):
+        return found
+    flows = video_flow(shown)
+    found.flows = _of_frames(flows, flow_validity(shown, *flows), filmed)
+    found.still = static_depth(scene)
+    if found.disparity is None:
+        found.depth = torch.where(moving, moving_depth(scene, moving), found.still)
+    else:
+        found.depth = torch.where(moving, _depth_of(found.disparity, found.still, ~moving), found.still)
+    lifted = motion_scaffold(scene)
+    found.tracks = None if lifted is None else lifted.positions
     return found
 
 
-def _flows(forward: Tensor, backward: Tensor, consistency):
-    """Both flows of each frame, zero and not valid at the ends of the video."""
-    ahead = forward.new_zeros(len(forward) + 1, *forward.shape[1:])
-    back = ahead.clone()
-    ahead[:-1], back[1:] = forward, backward
-    valid = [torch.zeros(ahead.shape[:3], dtype=torch.bool) for _ in range(2)]
-    for k, (f, b) in enumerate(zip(forward, backward, strict=True)):
-        valid[0][k], valid[1][k + 1] = consistency(f, b) > 0.5, consistency(b, f) > 0.5
-    return (ahead, valid[0]), (back, valid[1])
+def _of_frames(flows: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], filmed: list[int]):
+    """Flow forward and backward of each frame [F, H, W, 2], and where it holds [F, H, W]: nowhere at the video's ends,
+    nor across frames that are missing."""
+    whole = torch.tensor(filmed).diff() == 1
+    made = []
+    for side, (flow, holds) in enumerate(zip(flows, valid, strict=True)):
+        end = flow.new_zeros(1, *flow.shape[1:])
+        parts = (flow, end) if side == 0 else (end, flow)
+        holds = holds & whole[:, None, None]
+        nowhere = torch.zeros_like(holds[:1])
+        made.append((torch.cat(parts), torch.cat((holds, nowhere) if side == 0 else (nowhere, holds))))
+    return tuple(made)
+
+
+def _depth_of(disparity: Tensor, still: Tensor, rest: Tensor) -> Tensor:
+    """Z-depth [F, H, W] of monocular disparity, by what is known of pixels at ``rest``; 0 where that does not tell."""
+    try:
+        inverse = aligned(disparity, still, rest)
+    except BadInput:  # known depths that contradict it
+        return torch.zeros_like(disparity)
+    return torch.where(inverse > 0, 1 / inverse.clamp_min(1e-9), 0.0)
 
 
 def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: torch.Generator,
