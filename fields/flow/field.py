@@ -182,7 +182,9 @@ class FlowField(Field):
     # The interface of every field.
 
     def at(self, time: float) -> FlowState:
-        """The current clip at ``time`` (0..1)."""
+        """The current clip at ``time``; BadInput outside 0..1."""
+        if not 0 <= time <= 1:
+            raise BadInput(f"time: expected 0 to 1, from the clip's first frame to its last, got {time:g}")
         return FlowState(self, self.clip, float(time))
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ def depth_at(u: Tensor, near: float, far: float, spacing: str) -> Tensor:
     """Z-depth of a place ``u`` in 0..1 along a ray.
 
     ``linear`` in depth; ``inverse``: linear in inverse depth from near to far; ``ndc``: linear in the depth of NDC,
-    which is inverse depth from near to infinity (NeRF, appendix C), cut off at ``far``.
+    which is inverse depth from near to infinity (NeRF, appendix C), ended at fifty times near, or at a farther ``far``.
     """
     if spacing == "linear":
         return near + (far - near) * u
