@@ -15,14 +15,20 @@ from semaflow.tasks.targets import Target
 from .table import Table
 
 
-def fill(table: Table, places: Iterable[str], measured: Callable[[Path, Path], dict]) -> None:
-    """Add and print the row that ``measured(capture, run_folder)`` makes of the capture at each of ``places``."""
+def captures() -> Path:
+    """The folder that holds the captures."""
     data = os.environ.get("SEMAFLOW_DATA")
     if not data:
         raise SystemExit("set SEMAFLOW_DATA to the folder that holds the captures and weights/")
+    return Path(data)
+
+
+def fill(table: Table, places: Iterable[str], measured: Callable[[Path, Path], dict]) -> None:
+    """Add and print the row that ``measured(capture, run_folder)`` makes of the capture at each of ``places``."""
+    data = captures()
     for place in places:
         with tempfile.TemporaryDirectory() as folder:
-            table.add(**measured(Path(data) / place, Path(folder) / "run"))
+            table.add(**measured(data / place, Path(folder) / "run"))
         print(table.rows[-1], flush=True)
 
 

@@ -27,7 +27,7 @@ from .table import RESULTS, Table, machine, write
 WORLDS = ("twins", "balls", "walker", "flag")
 PRESET = "fast"
 METHODS: dict[str, Callable[..., Run]] = {
-    "flow": partial(fit_flow, teacher="given"),
+    "flow": partial(fit_flow, encoder="given"),
     **{name: partial(fit_flow, **{"encoder": "given", **changes}) for name, changes in BASELINES.items()},
     "gaussians": partial(fit, semantics="none"),
 }
