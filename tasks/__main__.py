@@ -10,6 +10,8 @@ VERBS = {
     "demo": ("demo", "the whole story on a simulated scene"),
     "fit": ("fit", "learn a field from a video or scene"),
     "adapt": ("adapt", "adapt a flow field to a new scene"),
+    "complete": ("complete", "learn labels of both ends of a video, fill in the gap between them"),
+    "follow": ("follow", "learn labels of the first part of a video, follow them through the rest"),
     "select": ("select", "name an object by click, text or mask"),
     "track": ("track", "follow an object: masks, video, 3D trajectories"),
     "render": ("render", "render along a camera path"),

@@ -261,6 +261,9 @@ def finish(made: Run, trainer: Trainer) -> None:
     write_json(made.folder / "metrics.json", metrics)
     (made.folder / "checkpoint.safetensors").unlink(missing_ok=True)
     shown = f", held-out PSNR {quality['psnr']:.2f} dB" if "psnr" in quality else ""
+    for key, cameras in (("labels", "test"), ("labels_train", "training")):
+        if key in quality:
+            shown += f", labels of {cameras} cameras {quality[key]['miou']:.3f} mIoU"
     console.print(f"{made.folder}: {field.count} Gaussians, {trainer.seconds:.0f} s{shown}")
 
 

@@ -55,6 +55,13 @@ def overlay(
     return torch.where(edge, color, shown)
 
 
+def label_colors(labels: Tensor) -> Tensor:
+    """A label map [H, W] as colours, one for each class; -1 black. The palette comes again darker where it ends."""
+    number = labels.clamp_min(0).cpu()
+    darker = 0.55 ** (number // len(PALETTE)).float()
+    return PALETTE[number % len(PALETTE)] * darker[..., None] * (labels.cpu() >= 0)[..., None]
+
+
 def contour(mask: Tensor) -> Tensor:
     """Pixels of a boolean mask [H, W] that touch its outside, bool [H, W]."""
     outside = (~mask).float()[None, None]

@@ -1,4 +1,4 @@
-"""Render a run along a camera path: colour, depth, features, semantics."""
+"""Render a run along a camera path: colour, depth, features, semantics, labels."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .pictures import (
     PALETTE,
     depth_colors,
     depth_range,
+    label_colors,
     overlay,
     to_bytes,
     write_image,
@@ -25,7 +26,7 @@ from .pictures import (
 from .progress import bar, console
 from .selection import Selection
 
-CHANNELS = ("rgb", "depth", "features", "semantics")
+CHANNELS = ("rgb", "depth", "features", "semantics", "labels")
 
 
 class Painter:
@@ -51,6 +52,8 @@ class Painter:
             drawn.append("color")
         if "depth" in channels:
             drawn.append("depth")
+        if "labels" in channels:
+            drawn.append("logits")
         if "features" in channels:
             values["features"] = self.feature_colors
         if "semantics" in channels:
@@ -71,6 +74,8 @@ class Painter:
                 painted[channel] = depth_colors(depth, *self.depth_range)
             elif channel == "features":
                 painted[channel] = values[channel].clamp(0, 1)
+            elif channel == "labels":
+                painted[channel] = label_colors(seen.labels)
             else:
                 painted[channel] = objects_in_color(color, values[channel])
         return painted
@@ -130,7 +135,8 @@ def render(
     Args:
         run: an open ``Run``.
         path: ``orbit``, ``train``, ``test``, or a JSON file as :func:`.paths.read_path` takes it.
-        channels: among rgb, depth, features (principal components), semantics (objects coloured).
+        channels: among rgb, depth, features (principal components), semantics (objects coloured),
+            labels (classes coloured).
         frames: length of the orbit.
         width: of the pictures in pixels; None as the cameras are.
         output: folder; None means ``renders/NAME OF PATH`` in the run.

@@ -12,7 +12,7 @@ from .field import GaussianField
 from .semantics import conjugate_gradients
 
 SWEEPS = 3
-TRUST = 20.0  # frames whose labels count as much as one that surely belongs together with a Gaussian
+TRUST = 5.0  # frames whose labels count as much as one that surely belongs together with a Gaussian
 SLIGHT = 1e-6  # trust, in shares of that, in those near it that seem to belong to other things
 STEPS = 60  # of conjugate gradients: from one to the next as far as that many Gaussians away
 LEAST = 1e-3  # share of a pixel's own class in it: where no Gaussian is of that class, none can be made so at once

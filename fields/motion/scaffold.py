@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .continuation import continued
 from .nodes import Nodes
 from .rotations import align, from_matrix, to_matrix
 
@@ -76,10 +77,15 @@ class NodeScaffold(Nodes):
         return {"nodes": len(self.centers), "times": len(self.knots), "blend": self.neighbors.shape[1]}
 
     def nodes_at(self, time: float) -> tuple[Tensor, Tensor]:
-        """Node positions [M, 3] (cubic between knots, Hermite) and unit quaternions [M, 4] (blended) at ``time``."""
+        """Node positions [M, 3] (cubic between knots, Hermite) and unit quaternions [M, 4] (blended) at ``time``.
+
+        Before the first knot all is as at that one; after the last, things go on as they moved (:mod:`.continuation`).
+        """
         last = len(self.knots) - 1
         if last == 0:
             return self.positions[:, 0], torch.nn.functional.normalize(self.rotations[:, 0], dim=-1)
+        if time > float(self.knots[-1]) + 1e-6:
+            return continued(self.positions, self.rotations, self.knots, self.neighbors, time)
         time = min(max(float(time), float(self.knots[0])), float(self.knots[-1]))
         k = int(torch.searchsorted(self.knots, time, right=True).clamp(1, last)) - 1
         u = (time - float(self.knots[k])) / float(self.knots[k + 1] - self.knots[k])

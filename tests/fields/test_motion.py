@@ -105,6 +105,32 @@ def test_where_knots_are_missing_even_acceleration_stays_even():
     assert motion.roughness().item() == pytest.approx(usual.item(), rel=1e-3)
 
 
+def test_after_the_last_knot_each_thing_goes_on_as_the_rigid_body_it_was():
+    times = torch.linspace(0, 1, 21)
+    turned, _ = rigid(times, spin=1.5)
+    ball = torch.einsum("tij,mj->mti", turned, cloud(40) - cloud(40).mean(0))
+    ball = ball + times[:, None] * torch.tensor([2.0, 0, 1])
+    box = cloud(30, seed=1)[:, None] + torch.tensor([0, 9.0, 0]) - times[:, None] * torch.tensor([0, 1.0, 0])
+    both, things = torch.cat([ball, box]), torch.tensor([0] * 40 + [1] * 30)
+    seen = NodeScaffold.from_trajectories(both[:, :11], times[:11], canonical=3, things=things)
+    whole = NodeScaffold.from_trajectories(both, times, canonical=3, things=things)
+    for k in (11, 15, 20):
+        position, rotation = seen.nodes_at(float(times[k]))
+        assert torch.allclose(position, both[:, k], atol=2e-3)
+        assert torch.allclose(to_matrix(rotation), to_matrix(whole.nodes_at(float(times[k]))[1]), atol=2e-3)
+    position.sum().backward()
+    assert seen.positions.grad[:, 10].abs().sum() > 0
+
+
+def test_before_the_first_knot_and_with_few_knots_nodes_are_where_they_are_known():
+    times = torch.tensor([0.4, 0.5])
+    moving, _ = scaffold(times)
+    assert torch.equal(moving.nodes_at(0.1)[0], moving.nodes_at(0.4)[0])
+    assert moving.nodes_at(0.9)[0].isfinite().all()
+    alone = NodeScaffold.empty(5, 1, 2)
+    assert torch.equal(alone.nodes_at(0.9)[0], alone.positions[:, 0])
+
+
 def test_still_gaussians_stay_and_gradients_reach_only_the_moving():
     motion, _ = scaffold(torch.linspace(0, 1, 5))
     points = cloud(10, seed=2).requires_grad_()

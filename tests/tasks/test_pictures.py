@@ -20,6 +20,13 @@ def test_overlay_tints_the_inside_and_outlines_it():
     assert (shown[0, 0] < 0.5).all() and (shown[0, 0] > 0.2).all()
 
 
+def test_classes_have_colours_of_their_own_and_the_unlabelled_none():
+    colors = pictures.label_colors(torch.arange(-1, 16)[None])[0]
+    assert (colors[0] == 0).all() and (colors[1:].amax(-1) > 0.3).all()
+    apart = torch.cdist(colors, colors) + torch.eye(17)
+    assert apart.min() > 0.1
+
+
 def test_depth_colors_are_bright_near_and_black_where_nothing_is():
     depth = torch.linspace(1, 5, 50).repeat(4, 1)
     depth[0] = 0

@@ -9,6 +9,7 @@ from semaflow.scenes import BadInput, Camera, Frame, Scene
 from semaflow.scenes.video import read_video
 from semaflow.tasks import __main__ as command_line
 from semaflow.tasks.paths import camera_path, read_path
+from semaflow.tasks.pictures import label_colors
 from semaflow.tasks.render import Painter, looked_at, render
 from semaflow.tasks.run import Run
 from semaflow.tasks.selection import Selection
@@ -137,7 +138,7 @@ def test_channels_show_what_they_say(run):
     ]
     painter = Painter(run.field, objects)
     state = run.field.at(0.0)
-    shown = painter.paint(state, frame.camera, ("rgb", "depth", "features", "semantics"))
+    shown = painter.paint(state, frame.camera, ("rgb", "depth", "features", "semantics", "labels"))
     for channel, image in shown.items():  # painted together as each by itself
         assert torch.allclose(painter.paint(state, frame.camera, (channel,))[channel], image, atol=1e-5)
     inside = {body: frame.instance == body for body in (0, RED, BLUE)}
@@ -150,6 +151,8 @@ def test_channels_show_what_they_say(run):
             assert (means[i] - means[j]).abs().max() > 0.3
     colors = [shown["semantics"][inside[body]].mean(0) for body in (RED, BLUE)]
     assert (colors[0] - colors[1]).abs().max() > 0.2
+    right = (shown["labels"] - label_colors(frame.label)).abs().amax(-1) < 1e-5
+    assert right[frame.label >= 0].float().mean() > 0.97
     empty = state.render(frame.camera).alpha < 0.01
     assert empty.any() and (shown["features"][empty] < 0.02).all()
 
@@ -161,7 +164,7 @@ def test_width_and_output_folder(run, tmp_path):
 
 
 BAD = [
-    (["--channels", "rgb,xray"], "channels: expected rgb, depth, features, semantics, got xray"),
+    (["--channels", "rgb,xray"], "channels: expected rgb, depth, features, semantics, labels, got xray"),
     (["--channels", ","], "got none"),
     (["--channels", "semantics"], "the run has no objects yet"),
     (["--path", "nowhere.json"], "nowhere.json: no such file"),
