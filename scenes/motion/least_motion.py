@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PRIOR = 0.2  # relative error of the prior depth for which a step of one scene unit per video weighs the same
+PRIOR = 0.2  # relative error of the prior depth for which a step of one unit per video weighs the same
 
 
 def least_motion(

@@ -25,6 +25,7 @@ from .segments import segments
 from .sheets import sheet
 from .sightings import Sightings
 
+DEPTH = 4.0  # median depth of the still world in the units in which least motion is weighed
 CONTACT = 0.1  # relative error of a distance told by the ground below a thing
 NEARER = 0.3  # by how much a thing may be nearer than what is behind it, in shares of the distance
 
@@ -66,7 +67,8 @@ def lift_tracks(scene: Scene, tracks: Tracks2D, masks: np.ndarray, spacing: floa
     views, pictures = Sightings.of(tracks, cameras, scene.times), Pictures(Flows.of(scene).gray, masks)
     prior = _prior_depth(scene, tracks, masks, still)
     rays, eyes = views.rays(), views.eyes
-    guess = least_motion(rays, eyes, tracks.visible, views.times, prior).double().numpy()
+    unit = float(np.median(still)) / DEPTH
+    guess = unit * least_motion(rays, eyes / unit, tracks.visible, views.times, prior / unit).double().numpy()
     apart = np.nanmedian(np.where(tracks.visible, prior, np.nan), 1) * spacing / views.Ks[0, 0, 0]
     numbers = segments(guess, tracks.visible, 2.2 * apart)
     groups = [np.flatnonzero(numbers == number) for number in np.flatnonzero(np.bincount(numbers) >= SMALLEST)]
