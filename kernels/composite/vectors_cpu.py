@@ -24,23 +24,23 @@ auto view = [&](auto& array, long long i, int n, Segment& copy) -> const R* {
     for (int k = 0; k < n; k++) copy.x[k] = array.data[i + k];
     return copy.x;
 };
-// T before each of four samples, each of which lets pass p; T becomes that behind them.
+// T before each of four samples, each of which lets pass p; T, in all lanes, becomes that behind them.
 auto passing = [&](V& T, V p) -> V {
-    p *= __builtin_shufflevector(p, one, 4, 0, 1, 2);
-    p *= __builtin_shufflevector(p, one, 4, 5, 0, 1);
-    const V before = T * __builtin_shufflevector(p, one, 4, 0, 1, 2);
-    T *= __builtin_shufflevector(p, p, 3, 3, 3, 3);
+    const V pairs = p * __builtin_shufflevector(p, p, 1, 0, 3, 2);
+    const V first = __builtin_shufflevector(one, p, 0, 4, 2, 6), halves = __builtin_shufflevector(one, pairs, 0, 1, 4, 5);
+    const V before = T * (first * halves);
+    T *= pairs * __builtin_shufflevector(pairs, pairs, 2, 3, 0, 1);
     return before;
 };
 // B behind each of four samples, in front of each of which it is m B + u; `behind`, in all lanes, becomes that in front.
 auto worth_behind = [&](V& behind, V m, V u) -> V {
-    u += m * __builtin_shufflevector(u, zero, 1, 2, 3, 4);
-    m *= __builtin_shufflevector(m, one, 1, 2, 3, 4);
-    u += m * __builtin_shufflevector(u, zero, 2, 3, 4, 5);
-    m *= __builtin_shufflevector(m, one, 2, 3, 4, 5);
-    const V in_front = u + m * behind, last = behind;
-    behind = __builtin_shufflevector(u, u, 0, 0, 0, 0) + __builtin_shufflevector(m, m, 0, 0, 0, 0) * behind;
-    return __builtin_shufflevector(in_front, last, 1, 2, 3, 4);
+    const V m_second = __builtin_shufflevector(m, m, 1, 1, 3, 3), u_second = __builtin_shufflevector(u, u, 1, 1, 3, 3);
+    const V m_first = __builtin_shufflevector(m, m, 0, 0, 2, 2), u_first = __builtin_shufflevector(u, u, 0, 0, 2, 2);
+    const V M = m_first * m_second, U = u_first + m_first * u_second;  // of pairs
+    const V of_pairs = __builtin_shufflevector(U + M * behind, behind, 2, 3, 4, 5);  // B behind these
+    const V in_front = U + M * of_pairs;
+    behind = __builtin_shufflevector(in_front, in_front, 0, 1, 0, 1);
+    return __builtin_shufflevector(u_second + m_second * of_pairs, of_pairs, 0, 5, 2, 7);
 };
 // exp(-s) = scale (1 + rest), with scale a power of two and rest = exp(f) - 1, |f| < log(2) / 2, by its series.
 constexpr R HIGHEST = DOUBLE ? 708 : 87;  // beyond, exp(-s) is nothing
