@@ -170,6 +170,41 @@ def static_dynamic(samples: int, channels: int, device: str):
     return {"semaflow": ours, "torch": plain}, leaves, incoming, size
 
 
+def training_step(samples: int, logits: int, device: str):
+    """The same as a flow field's training has it: batched rays, 3 colours and ``logits``, and all that is rendered."""
+    rays = samples // PER_RAY
+    depths = random(rays, PER_RAY, seed=3, device=device)
+    leaves = [random(rays, PER_RAY, seed=k, device=device) * (1.0 if k == 2 else 0.1) for k in range(3)]
+    sizes = (3, 3, logits, logits)  # of either field, the colours first
+    leaves += [random(rays, PER_RAY, c, seed=4 + k, device=device) for k, c in enumerate(sizes)]
+    outputs = (3, 3, 3, logits, logits, logits, 1, 1, 1, 1)
+    incoming = [random(rays, c, seed=k, device=device) - 0.5 for k, c in enumerate(outputs)]
+
+    def ours(dynamic, static, blend, *shown):
+        values = ({"rgb": shown[i], "logits": shown[2 + i]} for i in range(2))
+        result = composite.composite_static_dynamic(dynamic, static, blend, *values, depths)
+        layers = [layer.values[name] for name in ("rgb", "logits") for layer in result[:3]]
+        return *layers, *(layer.depths for layer in result[:3]), result.dynamicness
+
+    def plain(dynamic, static, blend, *shown):
+        def sums(weights, values):
+            return torch.bmm(weights[:, None], values)[:, 0]
+
+        p, q = dynamic * blend, static * (1 - blend)
+        T = exclusive_products((1 - p) * (1 - q))
+        w_d, w_s = T * p, T * q
+        alone = [exclusive_products(1 - a) * a for a in (dynamic, static)]
+        layers = []
+        for fields in (shown[:2], shown[2:]):
+            layers.append(sums(w_d, fields[0]) + sums(w_s, fields[1]))
+            layers += [sums(w, x) for w, x in zip(alone, fields, strict=True)]
+        depth = [(w * depths).sum(1, keepdim=True) for w in (w_d + w_s, *alone)]
+        return *layers, *depth, ((w_d + w_s) * blend).sum(1, keepdim=True)
+
+    size = samples * 4 * (19 + 6 * (3 + logits))  # as above, without an index
+    return {"semaflow": ours, "torch": plain}, leaves, incoming, size
+
+
 def contest(title: str, case, sizes: list[tuple[int, int]], device: str = "cpu", seconds: float = 1.0) -> Table:
     """``case`` at each (samples, channels) of ``sizes``; every contender is timed for about ``seconds``."""
     columns = [
@@ -243,7 +278,8 @@ def tables(device: str = "cpu", samples: int = SAMPLES, seconds: float = 1.0) ->
         "weights from opacity and sums of D channels": (weights_and_sums, [(samples, D) for D in CHANNELS]),
         "the same, 3 channels": (weights_and_sums, [(max(samples * 4**k // 16, PER_RAY), 3) for k in range(4)]),
         "rendering of a radiance field": (radiance_field, [(samples, D) for D in (3, 32)]),
-        "a dynamic and a static field": (static_dynamic, [(samples // 4, D) for D in (3, 3 + LOGITS)]),
+        "a dynamic and a static field": (static_dynamic, [(samples, D) for D in (3, 3 + LOGITS)]),
+        "the same in a training step, 3 colours and D": (training_step, [(samples // 16, D) for D in (5, LOGITS)]),
     }
     return [contest(title, case, sizes, device, seconds) for title, (case, sizes) in cases.items()]
 
