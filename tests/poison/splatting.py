@@ -196,9 +196,24 @@ def cell_weights(dice: Dice) -> None:
     same("weights", dense(bad)[clear][:, healthy], dense(rest)[clear])
 
 
+def view(dice: Dice) -> None:
+    """What is drawn of a view is what is drawn without it, whatever its Gaussians, its camera and the colours are."""
+    bad, _, _, _ = spoilt(dice, scene_of(dice, channels=dice.of((3, 20))))
+    camera = dice.pick(2)
+    cameras = bad.viewmats[camera], bad.Ks[camera], bad.width, bad.height
+    one = bad.viewmats[camera : camera + 1], bad.Ks[camera : camera + 1], bad.width, bad.height
+    seen = splat.view(*bad.geometry, *cameras)
+    for colors in (bad.colors, bad.colors.nan_to_num(0.5, 0.5, 0.5)[:, : 1 + dice.pick(3)]):
+        image, alpha = seen.render(colors)
+        expected, expected_alpha, _ = splat.rasterization(*bad.geometry, colors, *one)
+        assert torch.equal(image.nan_to_num(7.0), expected[0].nan_to_num(7.0)), "image"
+        same("alpha", alpha, expected_alpha[0, ..., 0])
+
+
 CASES = {
     "splat.rasterization": rasterization,
     "splat.uplift": uplift,
     "splat.contributors": contributors,
     "splat.cell_weights": cell_weights,
+    "splat.view": view,
 }
