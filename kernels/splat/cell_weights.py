@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .constants import CELL
-from .frame import PER_GAUSSIAN, Settings
+from .frame import PER_GAUSSIAN, Frame, Settings
 from .inputs import projected
 from .project import renderer
 
@@ -40,12 +40,18 @@ def cell_weights(
         width, height, near_plane, far_plane, radius_clip, eps2d, rasterize_mode, camera_model, PER_GAUSSIAN
     )
     _, frame = projected(means, quats, scales, covars, opacities, viewmats, Ks, settings)
-    gaussians, sums = renderer(means).cell_sums(frame)
+    return entries(frame)
+
+
+def entries(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells, Gaussians and weights of a frame."""
+    gaussians, sums = renderer(frame.depths).cell_sums(frame)
     entry, part = sums.nonzero(as_tuple=True)
     tile = torch.searchsorted(frame.starts[1:].contiguous(), entry.int(), right=True)
-    across, down = settings.tiles
+    across, down = frame.settings.tiles
     row, column = tile // across % down * 2 + part // 2, tile % across * 2 + part % 2
-    cells = (tile // (across * down) * -(-height // CELL) + row) * -(-width // CELL) + column
+    rows, columns = -(-frame.settings.height // CELL), -(-frame.settings.width // CELL)
+    cells = (tile // (across * down) * rows + row) * columns + column
     cells, order = cells.sort(stable=True)
     entry, part = entry[order], part[order]
     return cells, gaussians[entry], sums[entry, part] / CELL**2

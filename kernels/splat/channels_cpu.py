@@ -169,6 +169,9 @@ while (true) {
             rest[g][j] = Vec::sum(sum);
             if (v_alphas.shape[0] > 0) rest[g][j] -= transmittance.data[pixel] * v_alphas.data[pixel];
         });
+    // Pixels without weight do not count. Where gradients are no numbers, that has to be seen to.
+    bool sound = true;
+    for (int g = 0; g < GROUPS; g++) sound &= Vec::bits(rest[g] * R(0) != V{}) == 0;
     auto row_of = [&](const Record& r) { return rows.data + Intersection::of(r, tile) * row_width; };
     auto finish = [&]() {
         for (int i = 0; i < batch.size; i++) dots[i] = V{};
@@ -186,7 +189,7 @@ while (true) {
                 for (int d = 0; d < LANES; d++) f[d] = colors.data[(long long)r.color * channels + c + d];
                 for (int d = 0; d < next - c; d++) f[d] = R(0);
                 V v_f[LANES] = {};
-                for (int i = batch.first[b]; i < batch.first[b + 1]; i++) {
+                for (int i = batch.first[b]; sound && i < batch.first[b + 1]; i++) {
                     const V* x = v[batch.group[i]];
                     V dot = dots[i];
                     #pragma unroll
@@ -196,6 +199,12 @@ while (true) {
                     }
                     dots[i] = dot;
                 }
+                for (int i = batch.first[b]; !sound && i < batch.first[b + 1]; i++)
+                    for (int d = 0; d < LANES; d++) {
+                        const V x = v[batch.group[i]][d];
+                        dots[i] += f[d] * x;
+                        v_f[d] += batch.weight[i] * Vec::keep(batch.weight[i] > V{}, x);
+                    }
                 if (next < count) Vec::store(row_of(r) + GEOMETRY + c, Vec::sums(v_f));
             }
         }
@@ -209,7 +218,8 @@ while (true) {
                 const V dx = Vec::iota() + (R(g % 2 * LANES) - x);
                 const V left = rest[g] - batch.weight[i] * dots[i];
                 rest[g] = left;
-                const V q = slopes[i] * (before[i] * dots[i] - left / (R(1) - alphas[i]));
+                const V slope = before[i] * dots[i] - left / (R(1) - alphas[i]);
+                const V q = Vec::keep(batch.weight[i] > V{}, slopes[i] * slope);
                 const V qx = q * dx, qy = q * dy;
                 sum[0] += q;
                 sum[1] += qx;

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .frame import PER_GAUSSIAN, Settings
+from .frame import PER_GAUSSIAN, Frame, Settings
 from .inputs import projected
 from .project import renderer
 
@@ -36,10 +36,15 @@ def contributors(
         transmittance in front of the Gaussian times its opacity at the pixel, 0 where there are fewer. Of equal weights
         the nearer Gaussian comes first.
     """
-    if k < 1:
-        raise ValueError(f"k: must be positive, got {k}")
     settings = Settings.of(
         width, height, near_plane, far_plane, radius_clip, eps2d, rasterize_mode, camera_model, PER_GAUSSIAN
     )
     _, frame = projected(means, quats, scales, covars, opacities, viewmats, Ks, settings)
-    return renderer(means).strongest(frame, k)
+    return strongest(frame, k)
+
+
+def strongest(frame: Frame, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` strongest of each pixel of a frame: indices and weights [C, H, W, k]."""
+    if k < 1:
+        raise ValueError(f"k: must be positive, got {k}")
+    return renderer(frame.depths).strongest(frame, k)

@@ -9,6 +9,15 @@ from .functions import Project
 from .project import renderer
 
 
+def expect_harmonics(name: str, value: Tensor, degree: int, *shapes: tuple) -> None:
+    """Raise unless ``value`` are coefficients of one of ``shapes``, enough for ``degree``."""
+    if degree not in (0, 1, 2, 3):
+        raise NotImplementedError(f"sh_degree: 0 to 3, got {degree}")
+    expect(name, value, *shapes)
+    if value.shape[-2] < (degree + 1) ** 2:
+        raise ValueError(f"{name}: degree {degree} needs {(degree + 1) ** 2} coefficients, got {value.shape[-2]}")
+
+
 def projected(
     means: Tensor,
     quats: Tensor | None,

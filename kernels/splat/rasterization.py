@@ -7,7 +7,7 @@ from ..arguments import expect
 from .constants import TILE
 from .frame import PER_CAMERA, PER_GAUSSIAN, PER_SPLAT, Frame, Settings
 from .functions import Composite
-from .inputs import projected
+from .inputs import expect_harmonics, projected
 
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 
@@ -101,13 +101,7 @@ def rasterization(
     if sh_degree is None:
         expect("colors", colors, (count, None), (cameras, count, None))
     else:
-        if sh_degree not in (0, 1, 2, 3):
-            raise NotImplementedError(f"sh_degree: 0 to 3, got {sh_degree}")
-        expect("colors", colors, (count, None, 3), (cameras, count, None, 3))
-        if colors.shape[-2] < (sh_degree + 1) ** 2:
-            raise ValueError(
-                f"colors: degree {sh_degree} needs {(sh_degree + 1) ** 2} coefficients, got {colors.shape[-2]}"
-            )
+        expect_harmonics("colors", colors, sh_degree, (count, None, 3), (cameras, count, None, 3))
     if render_mode in ("D", "ED"):
         colors = None
     elif sh_degree is not None:

@@ -95,7 +95,9 @@ while (true) {
                     const V left = rest[g] - w * c;
                     rest[g] = left;
                     const V slope = T * c - left / (constants.one - alpha);
-                    const V q = Vec::keep(raw <= constants.alpha_max, alpha * slope);
+                    // Pixels without weight do not count: their gradients may be no numbers.
+                    const M counts = w > V{};
+                    const V q = Vec::keep(counts & (raw <= constants.alpha_max), alpha * slope);
                     const V qy = q * dy;
                     q0 += q;
                     q1 += qy;
@@ -106,7 +108,7 @@ while (true) {
                         sum[6] += __builtin_elementwise_max(gx, -gx);
                         sum[7] += __builtin_elementwise_max(gy, -gy);
                     }
-                    for (int d = 0; d < D; d++) sum[6 + 2 * ABS + d] += w * v[d][g];
+                    for (int d = 0; d < D; d++) sum[6 + 2 * ABS + d] += w * Vec::keep(counts, v[d][g]);
                 }
                 const V qx = q0 * dx;
                 sum[0] += q0;

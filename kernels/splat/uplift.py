@@ -53,6 +53,9 @@ def uplift(
         one = slice(camera, camera + 1)
         _, frame = projected(means, quats, scales, covars, opacities, viewmats[one], Ks[one], settings)
         renderer(means).lift(frame, maps[one].to(dtype).contiguous(), features, weights)
-    if normalize:
-        features = torch.where(weights[:, None] > 0, features / weights[:, None], 0.0)
-    return features, weights
+    return averages(features, weights) if normalize else features, weights
+
+
+def averages(sums: Tensor, weights: Tensor) -> Tensor:
+    """``sums`` [N, D] by ``weights`` [N], 0 where there is none."""
+    return torch.where(weights[:, None] > 0, sums / weights[:, None], 0.0)

@@ -19,7 +19,7 @@ THREADS = ("one thread", "blocks of threads")
 
 def use_cuda_kernels(monkeypatch, threads: str) -> None:
     """Let frames be arranged and rendered by the CUDA kernels; on one core, since they add to shared memory."""
-    for name in ("cell_weights", "contributors", "functions", "inputs", "project", "uplift"):
+    for name in ("cell_weights", "contributors", "functions", "inputs", "project", "uplift", "view"):
         # Functions of the package hide the modules of the same name.
         module = importlib.import_module(f"semaflow.kernels.splat.{name}")
         monkeypatch.setattr(module, "renderer", lambda like: render_cuda)
@@ -91,7 +91,7 @@ def test_same_images_and_gradients_as_the_cpu_kernels(case, threads, monkeypatch
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_same_weights_as_the_cpu_kernels(threads, monkeypatch):
-    """Lifted maps, strongest contributors and weights by cell."""
+    """Lifted maps, strongest contributors and weights by cell, and what is drawn of a view made once."""
     scene = random_gaussians(22)
     maps = torch.rand(2, scene.height, scene.width, 5, generator=torch.Generator().manual_seed(0)).double()
 
@@ -99,7 +99,9 @@ def test_same_weights_as_the_cpu_kernels(threads, monkeypatch):
         lifted = splat.uplift(*scene.geometry, maps, scene.viewmats, scene.Ks)
         cells, gaussians, weights = splat.cell_weights(*scene.geometry, *scene.views)
         dense = weights.new_zeros(int(cells.max()) + 1, len(scene.means)).index_put((cells, gaussians), weights)
-        return *lifted, *splat.contributors(*scene.geometry, *scene.views, k=4), dense
+        view = splat.view(*scene.geometry, scene.viewmats[0], scene.Ks[0], scene.width, scene.height)
+        once = *view.render(scene.colors, scene.backgrounds[0]), *view.uplift(maps[0]), *view.contributors(k=4)
+        return *lifted, *splat.contributors(*scene.geometry, *scene.views, k=4), dense, *once
 
     expected = tools()
     use_cuda_kernels(monkeypatch, threads)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.reference.gaussians import Gaussians, random_gaussians
 
-from .dice import Dice, close, same
+from .dice import NO_NUMBERS, Dice, close, same
 
 FIELDS = ("means", "quats", "scales", "opacities", "colors")
 
@@ -133,6 +133,35 @@ def rasterization(dice: Dice) -> None:
         assert own is None or not own.numel() or float(own.abs().max()) == 0, f"{name}: gradient of what is not drawn"
 
 
+def gradients(dice: Dice) -> None:
+    """A gradient of an image that is no number harms only the Gaussians that its pixel shows."""
+    options = dict(dice.of(RENDERING))
+    scene = scene_of(dice, channels=dice.of((3, 20)))
+    spoilt_pixels = torch.zeros(2, scene.height, scene.width, dtype=torch.bool)
+    for _ in range(1 + dice.pick(3)):
+        spoilt_pixels[dice.pick(2), dice.pick(scene.height), dice.pick(scene.width)] = True
+    image, alpha, _ = scene.render(splat.rasterization, **options)
+    incoming = [dice.randn(*image.shape), dice.randn(*alpha.shape)]
+    healthy = [x * ~spoilt_pixels[..., None] for x in incoming]
+    target = dice.pick(2)
+    for at in spoilt_pixels.nonzero().tolist():
+        incoming[target][*at, dice.pick(incoming[target].shape[-1])] = dice.of(NO_NUMBERS)
+    geometry = {name: options[name] for name in ("rasterize_mode", "camera_model") if name in options}
+    seen = splat.rasterization(*scene.geometry, torch.eye(len(scene.means)), *scene.views, **geometry)[0]
+    spared = (seen * spoilt_pixels[..., None]).amax((0, 1, 2)) == 0
+
+    def found(gradients):
+        case = scene.leaves()
+        image, alpha, _ = case.render(splat.rasterization, **options)
+        torch.autograd.backward((image, alpha), gradients)
+        return {name: getattr(case, name).grad for name in Gaussians.PRIMITIVES}
+
+    expected = found(healthy)
+    for name, value in found(incoming).items():
+        if value is not None:
+            same(f"gradient of {name}", value[spared], expected[name][spared])
+
+
 def spoilt_geometry(dice: Dice) -> tuple[Gaussians, Gaussians, Tensor, bool]:
     """:func:`spoilt` but for colours."""
     scene = scene_of(dice)
@@ -196,9 +225,25 @@ def cell_weights(dice: Dice) -> None:
     same("weights", dense(bad)[clear][:, healthy], dense(rest)[clear])
 
 
+def view(dice: Dice) -> None:
+    """What is drawn of a view is what is drawn without it, whatever its Gaussians, its camera and the colours are."""
+    bad, _, _, _ = spoilt(dice, scene_of(dice, channels=dice.of((3, 20))))
+    camera = dice.pick(2)
+    cameras = bad.viewmats[camera], bad.Ks[camera], bad.width, bad.height
+    one = bad.viewmats[camera : camera + 1], bad.Ks[camera : camera + 1], bad.width, bad.height
+    seen = splat.view(*bad.geometry, *cameras)
+    for colors in (bad.colors, bad.colors.nan_to_num(0.5, 0.5, 0.5)[:, : 1 + dice.pick(3)]):
+        image, alpha = seen.render(colors)
+        expected, expected_alpha, _ = splat.rasterization(*bad.geometry, colors, *one)
+        assert torch.equal(image.nan_to_num(7.0), expected[0].nan_to_num(7.0)), "image"
+        same("alpha", alpha, expected_alpha[0, ..., 0])
+
+
 CASES = {
     "splat.rasterization": rasterization,
     "splat.uplift": uplift,
     "splat.contributors": contributors,
     "splat.cell_weights": cell_weights,
+    "splat.view": view,
+    "splat.gradients": gradients,
 }

@@ -38,6 +38,15 @@ def rasterization(channels: int):
     return with_gradients((image, alpha), [getattr(case, name) for name in case.DIFFERENTIABLE])
 
 
+def view():
+    """Two pictures of one view."""
+    case = scene().leaves()
+    seen = splat.view(*case.geometry, case.viewmats[0], case.Ks[0], case.width, case.height)
+    pictures = seen.render(case.colors), seen.render(case.means)
+    inputs = [*case.geometry, case.colors, case.viewmats]
+    return [*with_gradients((x for picture in pictures for x in picture), inputs), *seen.contributors(4)]
+
+
 def samples(channels: int, g: torch.Generator):
     indices = torch.randint(0, 2000, (60_000,), generator=g).sort().values
     alphas, values = torch.rand(60_000, generator=g), torch.rand(60_000, channels, generator=g)
@@ -104,6 +113,7 @@ def kernels() -> dict:
         "uplift": lambda: splat.uplift(*case.geometry, maps, case.viewmats, case.Ks),
         "contributors": lambda: splat.contributors(*case.geometry, *case.views, k=4),
         "cell_weights": lambda: splat.cell_weights(*case.geometry, *case.views),
+        "view": view,
         "rendering, 3 channels": lambda: rendering(3, g),
         "rendering, 20 channels": lambda: rendering(20, g),
         "static and dynamic": lambda: static_dynamic(g),
