@@ -16,16 +16,18 @@ class Field(torch.nn.Module, abc.ABC):
     """A learned model of a moving world.
 
     ``kind`` names it in the header of ``field.safetensors``; ``label_names`` are the classes that it tells apart, by
-    id, none before it learned any.
+    id, none before it learned any; ``names`` those of its videos, none where it is of one alone.
     """
 
     kind: str = ""
     primitives: str = "parameters"  # what ``count`` counts
     label_names: list[str]
+    names: list[str]
 
     def __init__(self):
         super().__init__()
         self.label_names = []
+        self.names = []
 
     def semantics(self) -> Tensor | None:
         """Features of primitives that can be selected, [N, D]; None where there are none."""

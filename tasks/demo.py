@@ -84,14 +84,14 @@ def demo(folder: Path, world: str = "balls", preset: str = "fast", frames: int =
 @torch.no_grad()
 def pictures(run, selection, folder: Path) -> None:
     """The contact sheet, and the screenshot of the object's trajectories where polyscope is there."""
+    from .painters import GaussianPainter
     from .pictures import overlay, sheet, write_image
-    from .render import Painter
     from .view import trajectory_screenshot
     from .view.backend import NoViewer
 
     frames, field = run.scene.split("train"), run.field
     views = run.scene.split("test") or frames
-    colors = Painter(field).feature_colors
+    colors = GaussianPainter(field, run.scene).feature_colors
     shown = torch.cat([colors, selection.selected[:, None].to(colors)], 1)
     rows, labels = [], []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):

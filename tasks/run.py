@@ -128,6 +128,19 @@ class Run:
             raise BadInput(f"{self.folder}: needs a run of --method gaussians, this is one of {self.config['method']}")
         return self.field
 
+    def clip(self, name: str | None = None):
+        """The field, speaking of its video ``name``, and that video's scene; None: the first.
+
+        BadInput lists the names there are.
+        """
+        names = self.field.names
+        if not names:
+            if name is not None:
+                raise BadInput(f"clip {name!r}: the run is of one video alone; leave the clip out")
+            return self.field, self.scene
+        field = self.field.of(names[0] if name is None else name)
+        return field, self.scenes[field.current]
+
     def teacher(self):
         """The feature teacher that the run was made with."""
         from ..scenes.teachers import teacher
@@ -139,12 +152,17 @@ class Run:
         return sorted(path.stem for path in (self.folder / "objects").glob("*.safetensors"))
 
     def object(self, name: str):
-        """The selection called ``name``; BadInput lists the names there are."""
-        from .select import Selection
+        """The selection called ``name``, or the Gaussians of the class of that name; BadInput lists the names there
+        are."""
+        from .selection import Selection
 
-        if name not in self.objects():
-            raise BadInput(f"no such object {name!r}; there are: {', '.join(self.objects()) or 'none yet'}")
-        return Selection.load(self.folder / "objects" / f"{name}.safetensors", self.field.count)
+        if name in self.objects():
+            return Selection.load(self.folder / "objects" / f"{name}.safetensors", self.field.count)
+        classes = self.field.label_names if self.field.kind == "gaussians" else []
+        if name in classes:
+            return Selection.of_class(self.field.at(0.0).classes, classes.index(name), name)
+        there = [*self.objects(), *classes]
+        raise BadInput(f"no such object {name!r}; there are: {', '.join(there) or 'none yet'}")
 
     def save_object(self, selection) -> None:
         """Write a selection under its name."""

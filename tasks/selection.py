@@ -53,6 +53,14 @@ class Selection:
         query = None if query is None else query.detach().float().cpu()
         return cls(name, selected, scores, float(threshold), query, how)
 
+    @classmethod
+    def of_class(cls, shares: Tensor, number: int, name: str) -> Selection:
+        """The Gaussians that have more of the class ``number`` than of any other, by the shares [N, C] in each;
+        BadInput when there are none."""
+        others = shares.detach().clone()
+        others[:, number] = 0
+        return cls.of(name, shares[:, number] - others.amax(-1), 1e-6, None, "by its class")
+
     def cut(self, threshold: float) -> Selection:
         """The same object at another threshold: lower takes in more, higher leaves a part."""
         return Selection.of(self.name, self.scores, threshold, self.query, self.how)

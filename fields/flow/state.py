@@ -47,7 +47,8 @@ class FlowState:
         if "color" in channels:
             rendering.color = image(lambda part: part.layers.full.values["color"], 3)
         if "depth" in channels:
-            rendering.depth = image(lambda part: part.layers.full.depths)
+            depth = image(lambda part: part.layers.full.depths)
+            rendering.depth = depth / rendering.alpha.clamp_min(1e-6)
         if "logits" in channels:
             rendering.logits = image(lambda part: part.layers.full.values["logits"], parts[0].logits.shape[-1])
         if "dynamicness" in channels:

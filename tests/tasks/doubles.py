@@ -28,7 +28,8 @@ def sphere(count: int) -> torch.Tensor:
 class BallsField:
     """Looks like a GaussianField: ``body`` [N] says what each Gaussian belongs to."""
 
-    primitives = "gaussians"
+    kind = primitives = "gaussians"
+    names = ()
 
     def __init__(self, semantic: bool = True, noise: float = 0.05):
         ball = sphere(160) * RADIUS
@@ -164,9 +165,9 @@ class BallsRun(Run):
     """An open run folder that holds the field and scene in memory."""
 
     def __init__(self, folder, field: BallsField, can_mask: bool = False):
-        super().__init__(folder, {})
+        super().__init__(folder, {"method": field.kind})
         self.__dict__["field"] = field
-        self.__dict__["scene"] = balls_scene(field)
+        self.__dict__["scenes"] = [balls_scene(field)]
         self._teacher = BallsTeacher(field, can_mask)
 
     def teacher(self):

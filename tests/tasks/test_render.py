@@ -8,9 +8,9 @@ from PIL import Image
 from semaflow.scenes import BadInput, Camera, Frame, Scene
 from semaflow.scenes.video import read_video
 from semaflow.tasks import __main__ as command_line
+from semaflow.tasks.painters import painter
 from semaflow.tasks.paths import camera_path, read_path
-from semaflow.tasks.pictures import label_colors
-from semaflow.tasks.render import Painter, looked_at, render
+from semaflow.tasks.render import looked_at, render
 from semaflow.tasks.run import Run
 from semaflow.tasks.selection import Selection
 
@@ -136,11 +136,11 @@ def test_channels_show_what_they_say(run):
         Selection.of(name, (run.field.body == body).float(), 0.5, None, "body")
         for name, body in (("red", RED), ("blue", BLUE))
     ]
-    painter = Painter(run.field, objects)
+    drawer = painter(run.field, run.scene, objects)
     state = run.field.at(0.0)
-    shown = painter.paint(state, frame.camera, ("rgb", "depth", "features", "semantics", "labels"))
+    shown = drawer.paint(state, frame.camera, ("rgb", "depth", "features", "semantics"))
     for channel, image in shown.items():  # painted together as each by itself
-        assert torch.allclose(painter.paint(state, frame.camera, (channel,))[channel], image, atol=1e-5)
+        assert torch.allclose(drawer.paint(state, frame.camera, (channel,))[channel], image, atol=1e-5)
     inside = {body: frame.instance == body for body in (0, RED, BLUE)}
     assert torch.allclose(shown["rgb"], frame.image, atol=1e-5)
     near, far = shown["depth"][-4:].mean(), shown["depth"][frame.instance == 0].min()
@@ -151,8 +151,6 @@ def test_channels_show_what_they_say(run):
             assert (means[i] - means[j]).abs().max() > 0.3
     colors = [shown["semantics"][inside[body]].mean(0) for body in (RED, BLUE)]
     assert (colors[0] - colors[1]).abs().max() > 0.2
-    right = (shown["labels"] - label_colors(frame.label)).abs().amax(-1) < 1e-5
-    assert right[frame.label >= 0].float().mean() > 0.97
     empty = state.render(frame.camera).alpha < 0.01
     assert empty.any() and (shown["features"][empty] < 0.02).all()
 
@@ -164,13 +162,48 @@ def test_width_and_output_folder(run, tmp_path):
 
 
 BAD = [
-    (["--channels", "rgb,xray"], "channels: expected rgb, depth, features, semantics, labels, got xray"),
+    (["--channels", "rgb,xray"], "expected rgb, depth, features, semantics, correspondence, got xray"),
     (["--channels", ","], "got none"),
-    (["--channels", "semantics"], "the run has no objects yet"),
+    (["--clip", "first"], "clip 'first': the run is of one video alone"),
     (["--path", "nowhere.json"], "nowhere.json: no such file"),
     (["--frames", "0"], "frames: expected at least 1"),
     (["--width", "0"], "width: expected at least 1"),
 ]
+
+
+def test_classes_are_shown_where_there_are_no_objects(run):
+    frame = run.scene.frames[0]
+    shown = painter(run.field, run.scene).paint(run.field.at(0.0), frame.camera, ("semantics",))["semantics"]
+    means = [shown[frame.instance == body].mean(0) for body in (0, RED, BLUE)]
+    for i in range(3):
+        for j in range(i):
+            assert (means[i] - means[j]).abs().max() > 0.2
+    run.field.label_names = []
+    with pytest.raises(BadInput, match="semantics: the run has no objects yet"):
+        painter(run.field, run.scene).check(["semantics"])
+
+
+def test_the_same_matter_has_the_same_colour_at_all_times(run):
+    """Pixels of the ball, and the pixels where the same places of its surface are seen later."""
+    first, last = run.scene.frames[0], run.scene.frames[4]
+    drawer = painter(run.field, run.scene)
+    shown = [
+        drawer.paint(run.field.at(f.time), f.camera, ("correspondence",))["correspondence"] for f in (first, last)
+    ]
+    depth = run.field.render(first.camera, 0.0, ("depth",)).depth
+    # Away from the outline, where depth is a mean of ball and floor.
+    inner = torch.nn.functional.avg_pool2d((first.instance == RED).float()[None, None], 5, 1, 2)[0, 0] > 0.99
+    rows, columns = inner.nonzero().unbind(1)
+    pixels = torch.stack([columns, rows], -1) + 0.5
+    points = first.camera.unproject(pixels, depth[rows, columns])
+    later, _ = last.camera.project(points + run.field.offset(1.0) - run.field.offset(0.0))
+    column, row = later.floor().long().unbind(1)
+    same = (shown[0][rows, columns] - shown[1][row, column]).abs().amax(-1)
+    assert same.median() < 0.1 and same.quantile(0.9) < 0.25
+    assert shown[0][rows, columns].std(0).amax() > 0.15, "parts of the ball differ"
+    still = (first.instance == BLUE) | (first.instance == 0)
+    grey = shown[0][still]
+    assert (grey.amax(-1) - grey.amin(-1)).quantile(0.9) < 1e-5, "what stands still stays grey"
 
 
 @pytest.mark.parametrize("arguments, message", BAD, ids=[" ".join(a) for a, _ in BAD])

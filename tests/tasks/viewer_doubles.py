@@ -24,6 +24,7 @@ class PathField:
     features: Tensor | None
     size: float = 0.03
     opacities: Tensor | None = None
+    kind = "gaussians"
 
     @property
     def count(self) -> int:
@@ -64,6 +65,13 @@ class OpenRun:
     scene: Scene
     field: PathField
     selections: dict[str, Selection] = field(default_factory=dict)
+
+    @property
+    def gaussians(self) -> PathField:
+        return self.field
+
+    def clip(self, name: str | None = None) -> tuple[PathField, Scene]:
+        return self.field, self.scene
 
     def objects(self) -> list[str]:
         return sorted(self.selections)
