@@ -10,7 +10,7 @@ from torch import Tensor
 from .rotations import conjugate, from_rotation_vector, multiply, to_matrix
 
 WINDOW = 0.25  # of the knots, the last ones, tell how things move
-FADES = 0.5  # of the time that is known: how long after it e-fold less of that motion is left
+FADES = 1.0  # of the time that is known: how long after it e-fold less of that motion is left
 
 
 def continued(positions: Tensor, rotations: Tensor, knots: Tensor, neighbors: Tensor, time: float):

@@ -121,7 +121,7 @@ def test_after_the_last_knot_each_thing_goes_on_as_the_rigid_body_it_was():
     things = torch.tensor([0] * 40 + [1] * 30)
     seen = NodeScaffold.from_trajectories(placed(times[:11]), times[:11], canonical=3, things=things)
     for time in (0.501, 0.6, 1.0, 9.0):
-        pace = 0.25 * (1 - math.exp((0.5 - time) / 0.25))  # of 0.5 that are known, half
+        pace = 0.5 * (1 - math.exp((0.5 - time) / 0.5))  # it fades over the 0.5 that are known
         after = times[:11].clone()
         after[10] += pace
         position, rotation = seen.nodes_at(time)
