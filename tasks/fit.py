@@ -193,26 +193,27 @@ def learn(made: Run, config: FitConfig) -> Run:
     if maps is not None and maps.mean is not None:
         field = trainer.field
         field.set_features(field.features, maps.mean, maps.basis)
-    learn_classes(trainer)
+    frames = [frame.with_camera(own) for frame, own in zip(trainer.frames, trainer.refined_cameras(), strict=True)]
+    learn_classes(trainer.field, dataclasses.replace(scene, frames=frames))
     finish(made, trainer)
     return made
 
 
-def learn_classes(trainer: Trainer) -> None:
-    """Lift the labels of the frames, where they have any, onto the trained Gaussians."""
+def learn_classes(field: GaussianField, scene: Scene) -> None:
+    """Lift the labels of the training frames, where they have any, onto trained Gaussians."""
     from ..fields.gaussians.classes import lift_labels
 
-    names, frames, cameras = trainer.scene.label_names, labelled(trainer.scene), trainer.refined_cameras()
+    frames, names = list(labelled(scene).values()), scene.label_names
     if not frames:
         return
-    maps = [label_map(frame, len(names)) for frame in frames.values()]
+    maps = [label_map(frame, len(names)) for frame in frames]
     with bar() as progress:
         task = progress.add_task("lifting labels", total=100, note="")
         shares = lift_labels(
-            trainer.field, [cameras[k] for k in frames], [frame.time for frame in frames.values()], maps, len(names),
+            field, [frame.camera for frame in frames], [frame.time for frame in frames], maps, len(names),
             progress=lambda share: progress.update(task, completed=100 * share),
         )
-    trainer.field.set_classes(shares, names)
+    field.set_classes(shares, names)
 
 
 def train(trainer: Trainer, made: Run) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .rotations import conjugate, from_rotation_vector, multiply, to_matrix
 
-WINDOW = 6  # last knots, which tell how things move
-FADES = math.inf  # of the video, after which
+WINDOW = 0.25  # of the knots, the last ones, tell how things move
+FADES = 1.0  # of the time that is known: how long after it e-fold less of that motion is left
 
 
 def continued(positions: Tensor, rotations: Tensor, knots: Tensor, neighbors: Tensor, time: float):
@@ -18,26 +18,25 @@ def continued(positions: Tensor, rotations: Tensor, knots: Tensor, neighbors: Te
 
     What hangs together by ``neighbors`` [M, K] is one thing and goes on as a rigid body: its middle at the speed, and
     all of it turning at the rate that it had on average over the last knots of ``positions`` [M, T, 3] and
-    ``rotations`` [M, T, 4].
+    ``rotations`` [M, T, 4]. Both fade, since hardly anything keeps moving as it did.
     """
-    things = together(neighbors)
-    times = knots[-WINDOW:] - knots[-WINDOW:].mean()
-    middle = averaged(positions[:, -WINDOW:].detach().flatten(1), things).view(-1, len(times), 3)
+    things, last = together(neighbors), max(2, round(WINDOW * len(knots)))
+    times = knots[-last:] - knots[-last:].mean()
+    middle = averaged(positions[:, -last:].detach().flatten(1), things).view(-1, len(times), 3)
     velocity = (times[:, None] * middle).sum(1) / times.square().sum()
-    first = torch.nn.functional.normalize(rotations[:, max(len(knots) - WINDOW, 0)].detach(), dim=-1)
-    last = torch.nn.functional.normalize(rotations[:, -1].detach(), dim=-1)
-    turned = multiply(last, conjugate(first))
+    first = torch.nn.functional.normalize(rotations[:, -len(times)].detach(), dim=-1)
+    now = torch.nn.functional.normalize(rotations[:, -1], dim=-1)
+    turned = multiply(now.detach(), conjugate(first))
     turned = torch.where(turned[:, :1] < 0, -turned, turned)
     turned = torch.nn.functional.normalize(averaged(turned, things), dim=-1)
     spin = rotation_vector(turned) / (times[-1] - times[0])
 
-    after = float(time) - float(knots[-1])
-    reach = after if math.isinf(FADES) else FADES * (1 - math.exp(-after / FADES))
+    fades = FADES * float(knots[-1] - knots[0])
+    reach = fades * (1 - math.exp((float(knots[-1]) - float(time)) / fades))
     turn = from_rotation_vector(reach * spin)[things]
     center = middle[things, -1]
     around = (to_matrix(turn) @ (positions[:, -1] - center)[..., None])[..., 0]
-    rotation = multiply(turn, torch.nn.functional.normalize(rotations[:, -1], dim=-1))
-    return center + reach * velocity[things] + around, rotation
+    return center + reach * velocity[things] + around, multiply(turn, now)
 
 
 def together(neighbors: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Motions: identity at the start, exact for rigid motion, gradients, rotations."""
 
+import math
+
 import pytest
 import torch
 from semaflow.fields.gaussians import optimizer as adam
@@ -106,18 +108,26 @@ def test_where_knots_are_missing_even_acceleration_stays_even():
 
 
 def test_after_the_last_knot_each_thing_goes_on_as_the_rigid_body_it_was():
+    """Two things, one of them turning: known for half of the time, the rest is as it would be at a fading pace."""
     times = torch.linspace(0, 1, 21)
-    turned, _ = rigid(times, spin=1.5)
-    ball = torch.einsum("tij,mj->mti", turned, cloud(40) - cloud(40).mean(0))
-    ball = ball + times[:, None] * torch.tensor([2.0, 0, 1])
-    box = cloud(30, seed=1)[:, None] + torch.tensor([0, 9.0, 0]) - times[:, None] * torch.tensor([0, 1.0, 0])
-    both, things = torch.cat([ball, box]), torch.tensor([0] * 40 + [1] * 30)
-    seen = NodeScaffold.from_trajectories(both[:, :11], times[:11], canonical=3, things=things)
-    whole = NodeScaffold.from_trajectories(both, times, canonical=3, things=things)
-    for k in (11, 15, 20):
-        position, rotation = seen.nodes_at(float(times[k]))
-        assert torch.allclose(position, both[:, k], atol=2e-3)
-        assert torch.allclose(to_matrix(rotation), to_matrix(whole.nodes_at(float(times[k]))[1]), atol=2e-3)
+
+    def placed(time):
+        turned, _ = rigid(time, spin=1.5)
+        ball = torch.einsum("tij,mj->mti", turned, cloud(40) - cloud(40).mean(0))
+        ball = ball + time[:, None] * torch.tensor([2.0, 0, 1])
+        box = cloud(30, seed=1)[:, None] + torch.tensor([0, 9.0, 0]) - time[:, None] * torch.tensor([0, 1.0, 0])
+        return torch.cat([ball, box])
+
+    things = torch.tensor([0] * 40 + [1] * 30)
+    seen = NodeScaffold.from_trajectories(placed(times[:11]), times[:11], canonical=3, things=things)
+    for time in (0.501, 0.6, 1.0, 9.0):
+        pace = 0.5 * (1 - math.exp((0.5 - time) / 0.5))  # it fades over the 0.5 that are known
+        after = times[:11].clone()
+        after[10] += pace
+        position, rotation = seen.nodes_at(time)
+        there = NodeScaffold.from_trajectories(placed(after), after, canonical=3, things=things)
+        assert torch.allclose(position, placed(after)[:, 10], atol=2e-3)
+        assert torch.allclose(to_matrix(rotation), to_matrix(there.nodes_at(float(after[10]))[1]), atol=2e-3)
     position.sum().backward()
     assert seen.positions.grad[:, 10].abs().sum() > 0
 

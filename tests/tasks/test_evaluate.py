@@ -72,6 +72,7 @@ def test_a_field_that_is_the_truth_scores_perfectly(field, scene):
     assert figures["tracks"]["median_of_size"] < 1e-3
     assert figures["tracks"]["within_5"] == figures["tracks"]["visible"]["within_10"] == 1.0
     assert figures["tracks"]["objects"]["red ball"]["size"] == pytest.approx(0.8, rel=0.05)
+    assert figures["labels"]["miou"] > 0.99 and "labels_train" not in figures
     assert figures["gaussians"] == field.count
     json.dumps(figures, allow_nan=False)
 

@@ -10,7 +10,7 @@ from semaflow.scenes.files import read_json
 from semaflow.scenes.images import read_image
 from semaflow.scenes.splits import LabelSplit
 from semaflow.tasks.__main__ import main
-from semaflow.tasks.fit import fit
+from semaflow.tasks.fit import fit, refined
 from semaflow.tasks.follow import follow
 from semaflow.tasks.run import Run
 
@@ -60,6 +60,20 @@ def test_unlabelled_frames_are_labelled_and_measured(completed):
 def test_the_maps_are_shown_beside_the_truth(completed):
     assert read_image(completed / "labels" / "labels.png").std() > 0.1
     assert load(completed / "labels" / "labels.mp4").frames[7].camera.width == 3 * 64
+    (completed / "labels" / "labels.png").unlink()
+    assert main(["complete", "-", "-o", str(completed), "--resume"]) == 0
+    assert (completed / "labels" / "labels.png").exists()
+
+
+def test_cameras_that_were_not_filmed_move_with_the_refined_ones(scene):
+    whole, shift = load(scene), torch.tensor([0.5, 0.0, -0.25])
+    moved = []
+    for camera in whole.cameras[:4]:
+        viewmat = camera.viewmat.clone()
+        viewmat[:3, 3] -= viewmat[:3, :3] @ shift
+        moved.append(replace(camera, viewmat=viewmat))
+    for before, after in zip(whole.frames, refined(whole, moved, [0, 1, 2, 3]).frames, strict=True):
+        assert torch.allclose(after.camera.center, before.camera.center + shift, atol=1e-4)
 
 
 def test_eval_measures_the_same_frames(completed, capsys):
