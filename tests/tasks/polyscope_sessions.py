@@ -18,7 +18,7 @@ from semaflow.tasks.view import draw, trajectory_screenshot
 from semaflow.tasks.view.backend import start
 from semaflow.tasks.view.layers import Layers
 from semaflow.tasks.view.panel import Panel
-from semaflow.tasks.view.viewer import GAUSSIANS, Look, Viewer
+from semaflow.tasks.view.viewer import POINTS, Look, Viewer
 
 from tests.tasks.viewer_doubles import PathField, ball_selection, two_balls
 
@@ -80,12 +80,12 @@ def panel(folder: Path) -> None:
         return np.array([points.get_value(i).as_tuple() for i in range(cloud.n_points())])
 
     frame()
-    assert np.allclose(place(GAUSSIANS), field.at(0.0).means)
+    assert np.allclose(place(POINTS), field.at(0.0).means)
 
     hands.moves = {"time": 0.5}
     frame()
     assert viewer.look.time == 0.5
-    assert np.allclose(place(GAUSSIANS), field.at(0.5).means, atol=1e-6)
+    assert np.allclose(place(POINTS), field.at(0.5).means, atol=1e-6)
     curves = viewer.layers.curves("red ball", 0.5)
     assert np.allclose(place("now: red ball"), curves.heads, atol=1e-6)
     assert ps.get_curve_network("red ball").n_nodes() == len(curves.nodes)
@@ -114,10 +114,10 @@ def panel(folder: Path) -> None:
     frame()
     assert saved == [viewer.layers.selections["red ball"]]
 
-    hands.moves = {"red ball": False, "cameras": False, "Gaussians": False}
+    hands.moves = {"red ball": False, "cameras": False, "points": False}
     frame()
     assert not ps.get_curve_network("red ball").is_enabled()
-    assert not ps.get_point_cloud(GAUSSIANS).is_enabled()
+    assert not ps.get_point_cloud(POINTS).is_enabled()
     assert not any(
         ps.get_camera_view(f"camera {shot.name}").is_enabled() for shot in viewer.layers.frames()
     )
@@ -167,7 +167,7 @@ def offscreen(folder: Path) -> None:
     inked = {}
     for time in (0.2, 1.0):
         path = folder / f"{time}.png"
-        trajectory_screenshot(field, scene, chosen, path, 20, time, (480, 270))
+        trajectory_screenshot(Layers(field, scene, chosen, 20), path, time, (480, 270))
         pixels = np.asarray(Image.open(path)).astype(int)
         assert pixels.shape == (270, 480, 3)
         white = (pixels > 250).all(-1).mean()
@@ -195,7 +195,7 @@ def offscreen(folder: Path) -> None:
     assert viewer.gaussian_at(*pixel.tolist()) == 70
     assert viewer.gaussian_at(2, 2) is None
     viewer.layers.add(ball_selection(field))
-    viewer.look.gaussians, viewer.look.time = False, 1.0
+    viewer.look.points, viewer.look.time = False, 1.0
     viewer.update()
     curves = viewer.layers.curves("red ball", 1.0)
     middle = camera_now(ps).project(curves.nodes.reshape(20, 9, 3)[3, 2:4].mean(0))[0]
@@ -203,7 +203,7 @@ def offscreen(folder: Path) -> None:
 
     # The field's own picture lies behind and hides by its depth.
     viewer.look.hidden.add("red ball")
-    viewer.look.gaussians = viewer.look.render = True
+    viewer.look.points = viewer.look.render = True
     near, far = (viewer_with_plane(viewer, depth, folder) for depth in (0.5, 50.0))
     assert np.allclose(near, (0, 204, 0), atol=3), "everything is behind the near picture"
     green = np.isclose(far, (0, 204, 0), atol=3).all(-1)
