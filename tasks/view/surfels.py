@@ -11,7 +11,7 @@ from ...fields.rendering import Rendering
 from ...scenes import BadInput, Camera, Scene
 from ..pictures import PALETTE
 from ..selection import Selection
-from ..surface import STILL, surface, travel
+from ..surface import STILL, smooth, surface, travel
 from ..track_class import class_number
 from . import colors as paint
 from .layers import Layers
@@ -40,6 +40,8 @@ class Surfels:
             channels = ("color", "depth", *(["logits"] if field.label_names else []))
             seen = field.render(camera, frame.time, channels)
             points, shown = surface(seen)
+            whole = smooth(seen.depth)
+            points, shown = points[whole[shown]], shown & whole
             parts["paths"].append(field.trajectories(points, frame.time, self.times))
             parts["colors"].append(seen.color[shown].clamp(0, 1))
             label = torch.full_like(shown, -1, dtype=torch.long) if seen.labels is None else seen.labels

@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 from semaflow.fields.rendering import Rendering
 from semaflow.scenes import BadInput
-from semaflow.tasks.view import draw, trajectory_screenshot
+from semaflow.tasks.view import draw, trajectory_screenshot, view
 from semaflow.tasks.view.backend import start
 from semaflow.tasks.view.layers import Layers
 from semaflow.tasks.view.panel import Panel
+from semaflow.tasks.view.surfels import SurfelLayers
 from semaflow.tasks.view.viewer import POINTS, Look, Viewer
 
+from tests.tasks.doubles import flow_run
 from tests.tasks.viewer_doubles import PathField, ball_selection, two_balls
 
 
@@ -219,6 +221,25 @@ def offscreen(folder: Path) -> None:
         raise AssertionError("a window from an offscreen process")
 
 
+def surfels(folder: Path) -> None:
+    """A picture of a field that has no Gaussians: its surfaces, and trajectories of what moves."""
+    run = flow_run(folder)
+    view(run, screenshot=folder / "moving.png", count=20)
+    view(run, ["blue ball"], screenshot=folder / "still.png", count=20)
+    moving, still = (np.asarray(Image.open(folder / name)).astype(int) for name in ("moving.png", "still.png"))
+    for pixels in (moving, still):
+        assert 0.1 < (pixels > 250).all(-1).mean() < 0.97
+    curves = SurfelLayers(run.field, run.scene, count=20).curves("red ball", 1.0)
+    color = (255 * curves.head_colors[0]).numpy()
+    assert (np.abs(moving - color).max(-1) < 40).sum() > 200, "trajectories in the class's colour"
+    try:
+        view(run, ["cat"], screenshot=folder / "cat.png")
+    except BadInput as error:
+        assert "no such class 'cat'" in str(error) and not (folder / "cat.png").exists()
+    else:
+        raise AssertionError("a picture of a class that is not there")
+
+
 def camera_now(ps):
     """The present view in window pixels."""
     return draw.present_camera(ps, ps.get_window_size()[0])
@@ -240,4 +261,4 @@ def viewer_with_plane(viewer: Viewer, depth: float, folder: Path) -> np.ndarray:
 if __name__ == "__main__":
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         os.environ.pop(variable, None)
-    {"panel": panel, "offscreen": offscreen}[sys.argv[1]](Path(sys.argv[2]))
+    {"panel": panel, "offscreen": offscreen, "surfels": surfels}[sys.argv[1]](Path(sys.argv[2]))
