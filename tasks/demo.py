@@ -88,6 +88,7 @@ def pictures(run, selection, folder: Path) -> None:
     from .pictures import overlay, sheet, write_image
     from .view import trajectory_screenshot
     from .view.backend import NoViewer
+    from .view.layers import Layers
 
     frames, field = run.scene.split("train"), run.field
     views = run.scene.split("test") or frames
@@ -105,6 +106,6 @@ def pictures(run, selection, folder: Path) -> None:
     heads = ["input video", "novel view", "features (PCA)", f"selected: {selection.name}"]
     write_image(folder / "contact_sheet.png", sheet(rows, heads, labels))
     try:
-        trajectory_screenshot(field, run.scene, [selection], folder / "trajectories.png")
+        trajectory_screenshot(Layers(field, run.scene, [selection]), folder / "trajectories.png")
     except NoViewer as error:
         console.print(f"the screenshot is left out: {error}", highlight=False, markup=False, soft_wrap=True)

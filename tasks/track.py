@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..fields.gaussians.color import mean_color
+from ..fields.gaussians.field import GaussianField
 from ..fields.gaussians.state import GaussianState
-from ..scenes import BadInput, Camera
-from ..scenes.files import replacing, write_json
+from ..scenes import BadInput
 from .boxes import follow
+from .followed import Followed, visibility, write
 from .following import Follower
-from .masks import write_mask
-from .pictures import overlay, to_bytes
 from .progress import bar, console
 from .reselect import reselected
 from .selection import Selection
-
-
-@dataclass
-class Followed:
-    """An object through the training frames.
-
-    Attributes:
-        gaussians: [N] indices of the points that are followed.
-        positions: [N, T, 3] in scene units.
-        visible: [N, T] bool, by the rendered depth of each frame.
-        colors: [N, 3] in 0..1.
-        boxes: per time, as from :func:`.boxes.follow`.
-        times: [T].
-    """
-
-    gaussians: Tensor
-    positions: Tensor
-    visible: Tensor
-    colors: Tensor
-    boxes: list[dict]
-    times: Tensor
 
 
 def choose_points(state: GaussianState, selected: Tensor, count: int | None) -> Tensor:
@@ -55,20 +31,6 @@ def choose_points(state: GaussianState, selected: Tensor, count: int | None) -> 
     return ids.cpu()[torch.randperm(len(ids), generator=generator)[:count]].sort().values
 
 
-def visibility(points: Tensor, camera: Camera, depth: Tensor, tolerance: Tensor | float) -> Tensor:
-    """Whether points [N, 3] lie in the picture and no deeper than the rendered ``depth`` [H, W].
-
-    ``tolerance`` [N] or one number, in scene units, is what a point may lie behind the surface.
-    """
-    pixels, z = camera.project(points)
-    column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
-    inside = (z > 0) & (column >= 0) & (row >= 0)
-    inside &= (column < camera.width) & (row < camera.height)
-    column, row = column.clamp(0, camera.width - 1), row.clamp(0, camera.height - 1)
-    surface = depth[row, column]
-    return inside & ((surface <= 0) | (z <= surface + tolerance))
-
-
 @torch.no_grad()
 def track(
     run, selection: Selection, points: int | None = 2000, output: str | Path | None = None,
@@ -76,10 +38,7 @@ def track(
 ) -> Followed:
     """Follow ``selection`` through the training frames of a run and write what is found.
 
-    Writes into ``output`` (``tracks/NAME`` of the run unless given): ``masks/00000.png...``,
-    ``overlay.mp4``, ``boxes.json`` (centroid and boxes per frame); and beside it ``NAME.npz`` with
-    ``tracks_XYZ`` [N, T, 3], ``visibility`` [N, T], ``colors`` [N, 3], ``times`` [T] and
-    ``gaussians`` [N].
+    Writes what :func:`.followed.write` says into ``output``, ``tracks/NAME`` of the run unless given.
 
     Args:
         run: an open ``Run``.
@@ -87,8 +46,6 @@ def track(
         refine: let the run's teacher, one that makes masks, sharpen the field's, by :class:`.Follower`. Where the
             Gaussians that these show are others than ``selection``, they are saved as the object and followed.
     """
-    from ..scenes.video import write_video
-
     if points is not None and points < 1:
         raise BadInput(f"points: expected at least 1, got {points}")
     follower = Follower(run) if refine else None
@@ -118,27 +75,12 @@ def track(
             reach = behind(state, ids, here)
             positions.append(here)
             seen.append(visibility(here, frame.camera, depth, reach))
-    for index, mask in enumerate(masks):
-        write_mask(output / "masks" / f"{index:05d}.png", mask)
-    video = [to_bytes(overlay(frame.image, mask)) for frame, mask in zip(frames, masks, strict=True)]
-    write_video(output / "overlay.mp4", video, run.scene.frame_rate)
     colors = mean_color(state.sh[ids]).cpu()
     times = torch.tensor([frame.time for frame in frames])
     positions = torch.stack(positions, 1)
     boxes = follow(positions, state.opacities[ids])
-    followed = Followed(ids, positions, torch.stack(seen, 1), colors, boxes, times)
-    write_tracks(output.parent / f"{selection.name}.npz", followed)
-    write_json(
-        output / "boxes.json",
-        {
-            "object": selection.name,
-            "units": "scene",
-            "frames": [
-                {"frame": frame.name, "time": frame.time, **box}
-                for frame, box in zip(frames, boxes, strict=True)
-            ],
-        },
-    )
+    followed = Followed(positions, torch.stack(seen, 1), colors, boxes, times, ids)
+    write(output, selection.name, run.scene, masks, followed)
     return followed
 
 
@@ -152,36 +94,30 @@ def behind(state: GaussianState, ids: Tensor, positions: Tensor) -> Tensor:
     return state.scales[ids].amax(-1).cpu() + 0.05 * extent
 
 
-def write_tracks(path: str | Path, followed: Followed) -> None:
-    """Write trajectories as npz, atomically."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(
-            file,
-            tracks_XYZ=followed.positions.float().numpy(),
-            visibility=followed.visible.numpy(),
-            colors=followed.colors.float().numpy(),
-            times=followed.times.float().numpy(),
-            gaussians=followed.gaussians.numpy(),
-        )
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``semaflow track``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--object", required=True, metavar="NAME", help="which object")
+    parser.add_argument("--object", required=True, metavar="NAME", help="which object or class")
     parser.add_argument("--points", type=int, default=2000, help="how many points to follow")
     parser.add_argument("--refine", action="store_true", help="let a teacher that makes masks sharpen the field's")
+    parser.add_argument("--clip", metavar="NAME", help="which video of a run of several; the first if absent")
     parser.add_argument("-o", "--output", type=Path, help="folder; RUN/tracks/NAME if absent")
 
 
 def run(args: argparse.Namespace) -> None:
     """``semaflow track``."""
     from .run import Run
+    from .track_class import track_class
 
     opened = Run.open(args.run)
-    followed = track(opened, opened.object(args.object), args.points, args.output, args.refine)
+    field = opened.gaussians if args.refine else opened.field
+    if field.kind == GaussianField.kind:
+        opened.clip(args.clip)  # BadInput for a video of a name, of which there is none
+        followed = track(opened, opened.object(args.object), args.points, args.output, args.refine)
+    else:
+        followed = track_class(opened, args.object, args.points, args.output, args.clip)
     console.print(
-        f"{args.object}: {len(followed.gaussians)} points through {len(followed.times)} frames, "
+        f"{args.object}: {len(followed.positions)} points through {len(followed.times)} frames, "
         f"{followed.visible.float().mean():.0%} visible",
         highlight=False,
         markup=False,

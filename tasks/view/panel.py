@@ -69,7 +69,7 @@ class Panel:
             look.coloring = names[index]
         _, look.opacity = gui.SliderFloat("least opacity", look.opacity, 0.0, 0.9)
         _, look.size = gui.SliderFloat("size", look.size, 0.1, 2.0)
-        _, look.gaussians = gui.Checkbox("Gaussians", look.gaussians)
+        _, look.points = gui.Checkbox("points", look.points)
         gui.SameLine()
         _, look.cameras = gui.Checkbox("cameras", look.cameras)
         gui.SameLine()

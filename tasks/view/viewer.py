@@ -16,7 +16,7 @@ from . import draw
 from .framing import overview
 from .layers import Layers
 
-GAUSSIANS = "Gaussians"
+POINTS = "points"
 RENDER_WIDTH = 320  # pixels; the field is rendered anew for every view and time
 
 
@@ -30,7 +30,7 @@ class Look:
     size: float = 1.0  # spheres in standard deviations
     largest: float = 0.012  # radius of a sphere at most, as a share of the distance looked from
     dim: float = 0.0  # how pale everything is that belongs to no object, 0..1
-    gaussians: bool = True
+    points: bool = True
     cameras: bool = True
     render: bool = False
     hidden: set[str] = field(default_factory=set)  # objects without trajectories
@@ -64,14 +64,14 @@ class Viewer:
         """Show what :attr:`look` and the layers' objects ask for; only what changed is sent on."""
         look = self.look
         cuts = self.layers.cuts()
-        wanted = (look.time, look.coloring, look.opacity, look.size, look.dim, look.gaussians)
-        if self._changed(GAUSSIANS, (*wanted, cuts.get(look.coloring), look.dim and cuts)):
+        wanted = (look.time, look.coloring, look.opacity, look.size, look.dim, look.points)
+        if self._changed(POINTS, (*wanted, cuts.get(look.coloring), look.dim and cuts)):
             points = self.layers.points(look.time, look.coloring, look.opacity, look.dim)
             draw.draw_points(
-                self.ps, GAUSSIANS, points, look.size, look.largest * self.distance
+                self.ps, POINTS, points, look.size, look.largest * self.distance
             )
-            self.ps.get_point_cloud(GAUSSIANS).set_enabled(look.gaussians)
-            self._ids[GAUSSIANS] = points.ids
+            self.ps.get_point_cloud(POINTS).set_enabled(look.points)
+            self._ids[POINTS] = points.ids
         for name, cut in cuts.items():
             if self._changed(name, (look.time, cut, name in look.hidden)):
                 self._update_curves(name)

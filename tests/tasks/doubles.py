@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import torch
 from semaflow.fields.gaussians.state import GaussianState
@@ -172,3 +173,39 @@ class BallsRun(Run):
 
     def teacher(self):
         return self._teacher
+
+
+class BallsFlow:
+    """The world of a ``BallsField`` as a field that has only what every field has: no Gaussians, no features.
+
+    ``since``: before this time the class of the red ball is not known.
+    """
+
+    kind, names = "flow", ()
+
+    def __init__(self, since: float = 0.0):
+        self.balls, self.since = BallsField(), since
+        self.label_names = self.balls.label_names
+
+    def at(self, time):
+        state = self.balls.at(time)
+        if time < self.since:
+            state.classes[self.balls.body == RED] = 0
+        return SimpleNamespace(render=lambda camera, channels=("color",), values=None: state.render(camera, channels))
+
+    def render(self, camera, time, channels=("color",), values=None):
+        assert values is None
+        return self.at(time).render(camera, channels)
+
+    def trajectories(self, points, time, times):
+        return self.balls.trajectories(points, time, times)
+
+    def semantics(self):
+        return None
+
+
+def flow_run(folder, since: float = 0.0) -> BallsRun:
+    """A run whose field is a ``BallsFlow``."""
+    run = BallsRun(folder, BallsField())
+    run.__dict__["field"], run.config["method"] = BallsFlow(since), "flow"
+    return run

@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 from semaflow.fields.rendering import Rendering
 from semaflow.scenes import BadInput
-from semaflow.tasks.view import draw, trajectory_screenshot
+from semaflow.tasks.view import draw, trajectory_screenshot, view
 from semaflow.tasks.view.backend import start
 from semaflow.tasks.view.layers import Layers
 from semaflow.tasks.view.panel import Panel
-from semaflow.tasks.view.viewer import GAUSSIANS, Look, Viewer
+from semaflow.tasks.view.surfels import SurfelLayers
+from semaflow.tasks.view.viewer import POINTS, Look, Viewer
 
+from tests.tasks.doubles import flow_run
 from tests.tasks.viewer_doubles import PathField, ball_selection, two_balls
 
 
@@ -80,12 +82,12 @@ def panel(folder: Path) -> None:
         return np.array([points.get_value(i).as_tuple() for i in range(cloud.n_points())])
 
     frame()
-    assert np.allclose(place(GAUSSIANS), field.at(0.0).means)
+    assert np.allclose(place(POINTS), field.at(0.0).means)
 
     hands.moves = {"time": 0.5}
     frame()
     assert viewer.look.time == 0.5
-    assert np.allclose(place(GAUSSIANS), field.at(0.5).means, atol=1e-6)
+    assert np.allclose(place(POINTS), field.at(0.5).means, atol=1e-6)
     curves = viewer.layers.curves("red ball", 0.5)
     assert np.allclose(place("now: red ball"), curves.heads, atol=1e-6)
     assert ps.get_curve_network("red ball").n_nodes() == len(curves.nodes)
@@ -114,10 +116,10 @@ def panel(folder: Path) -> None:
     frame()
     assert saved == [viewer.layers.selections["red ball"]]
 
-    hands.moves = {"red ball": False, "cameras": False, "Gaussians": False}
+    hands.moves = {"red ball": False, "cameras": False, "points": False}
     frame()
     assert not ps.get_curve_network("red ball").is_enabled()
-    assert not ps.get_point_cloud(GAUSSIANS).is_enabled()
+    assert not ps.get_point_cloud(POINTS).is_enabled()
     assert not any(
         ps.get_camera_view(f"camera {shot.name}").is_enabled() for shot in viewer.layers.frames()
     )
@@ -167,7 +169,7 @@ def offscreen(folder: Path) -> None:
     inked = {}
     for time in (0.2, 1.0):
         path = folder / f"{time}.png"
-        trajectory_screenshot(field, scene, chosen, path, 20, time, (480, 270))
+        trajectory_screenshot(Layers(field, scene, chosen, 20), path, time, (480, 270))
         pixels = np.asarray(Image.open(path)).astype(int)
         assert pixels.shape == (270, 480, 3)
         white = (pixels > 250).all(-1).mean()
@@ -195,7 +197,7 @@ def offscreen(folder: Path) -> None:
     assert viewer.gaussian_at(*pixel.tolist()) == 70
     assert viewer.gaussian_at(2, 2) is None
     viewer.layers.add(ball_selection(field))
-    viewer.look.gaussians, viewer.look.time = False, 1.0
+    viewer.look.points, viewer.look.time = False, 1.0
     viewer.update()
     curves = viewer.layers.curves("red ball", 1.0)
     middle = camera_now(ps).project(curves.nodes.reshape(20, 9, 3)[3, 2:4].mean(0))[0]
@@ -203,7 +205,7 @@ def offscreen(folder: Path) -> None:
 
     # The field's own picture lies behind and hides by its depth.
     viewer.look.hidden.add("red ball")
-    viewer.look.gaussians = viewer.look.render = True
+    viewer.look.points = viewer.look.render = True
     near, far = (viewer_with_plane(viewer, depth, folder) for depth in (0.5, 50.0))
     assert np.allclose(near, (0, 204, 0), atol=3), "everything is behind the near picture"
     green = np.isclose(far, (0, 204, 0), atol=3).all(-1)
@@ -217,6 +219,25 @@ def offscreen(folder: Path) -> None:
         assert "offscreen already" in str(error)
     else:
         raise AssertionError("a window from an offscreen process")
+
+
+def surfels(folder: Path) -> None:
+    """A picture of a field that has no Gaussians: its surfaces, and trajectories of what moves."""
+    run = flow_run(folder)
+    view(run, screenshot=folder / "moving.png", count=20)
+    view(run, ["blue ball"], screenshot=folder / "still.png", count=20)
+    moving, still = (np.asarray(Image.open(folder / name)).astype(int) for name in ("moving.png", "still.png"))
+    for pixels in (moving, still):
+        assert 0.1 < (pixels > 250).all(-1).mean() < 0.97
+    curves = SurfelLayers(run.field, run.scene, count=20).curves("red ball", 1.0)
+    color = (255 * curves.head_colors[0]).numpy()
+    assert (np.abs(moving - color).max(-1) < 40).sum() > 200, "trajectories in the class's colour"
+    try:
+        view(run, ["cat"], screenshot=folder / "cat.png")
+    except BadInput as error:
+        assert "no such class 'cat'" in str(error) and not (folder / "cat.png").exists()
+    else:
+        raise AssertionError("a picture of a class that is not there")
 
 
 def camera_now(ps):
@@ -240,4 +261,4 @@ def viewer_with_plane(viewer: Viewer, depth: float, folder: Path) -> np.ndarray:
 if __name__ == "__main__":
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         os.environ.pop(variable, None)
-    {"panel": panel, "offscreen": offscreen}[sys.argv[1]](Path(sys.argv[2]))
+    {"panel": panel, "offscreen": offscreen, "surfels": surfels}[sys.argv[1]](Path(sys.argv[2]))

@@ -95,8 +95,19 @@ def test_a_damaged_config_gets_one_line(tmp_path, text, word):
 
 def test_unknown_object_lists_the_known(tmp_path):
     made = create(tmp_path / "run")
+    field().save(made.folder)
     with pytest.raises(BadInput, match="there are: none yet"):
         made.object("ball")
+
+
+def test_a_class_of_gaussians_is_an_object(tmp_path):
+    made, saved = create(tmp_path / "run"), field()
+    shares = torch.rand(saved.count, 3, generator=torch.Generator().manual_seed(1))
+    saved.set_classes(shares, ["floor", "ball", "cat"])
+    saved.save(made.folder)
+    assert torch.equal(made.object("ball").selected, shares.argmax(1) == 1)
+    with pytest.raises(BadInput, match="no such object 'dog'; there are: floor, ball, cat"):
+        made.object("dog")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):

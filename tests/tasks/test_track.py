@@ -9,9 +9,10 @@ from semaflow.scenes.files import read_json, read_npz
 from semaflow.scenes.video import read_video
 from semaflow.tasks import __main__ as command_line
 from semaflow.tasks.boxes import follow, rotation
+from semaflow.tasks.followed import visibility
 from semaflow.tasks.run import Run
 from semaflow.tasks.selection import Selection
-from semaflow.tasks.track import track, visibility
+from semaflow.tasks.track import track
 
 from tests.tasks.doubles import BLUE, FRAMES, HEIGHT, RADIUS, RED, WIDTH, BallsField, BallsRun
 
@@ -146,4 +147,4 @@ def test_unknown_object_is_one_line(tracked, monkeypatch, capsys):
     monkeypatch.setattr(Run, "open", lambda folder: run)
     assert command_line.main(["track", str(run.folder), "--object", "ghost"]) == 2
     error = capsys.readouterr().err
-    assert error == "semaflow track: no such object 'ghost'; there are: blue, red\n"
+    assert error == "semaflow track: no such object 'ghost'; there are: blue, red, floor, red ball, blue ball\n"

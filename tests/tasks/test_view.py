@@ -181,7 +181,7 @@ def test_bad_input(world, monkeypatch, tmp_path):
         view(run)
     monkeypatch.setitem(sys.modules, "polyscope", None)
     with pytest.raises(BadInput, match=r"pip install semaflow\[view\]"):
-        trajectory_screenshot(field, scene, [], tmp_path / "x.png")
+        trajectory_screenshot(layers, tmp_path / "x.png")
     with pytest.raises(BadInput, match="polyscope"):
         start("mock")
 
