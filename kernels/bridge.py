@@ -28,6 +28,7 @@ import warp as wp
 from torch import Tensor
 
 from . import blocks
+from .garbage import put_off
 from .notice import explained
 from .once import MAKING, once
 from .threads import apply_setting, threads
@@ -144,7 +145,7 @@ def _load(kernel, device: str) -> None:
     """Compile ``kernel`` with its module, or load what was compiled, once."""
     if (kernel, device) in _loaded:
         return
-    with MAKING:
+    with MAKING, put_off():
         if (kernel, device) not in _loaded:
             with explained(f"compiling kernels for {device}, once: they are kept in {wp.config.kernel_cache_dir}"):
                 wp.load_module(kernel.module, device)

@@ -7,6 +7,8 @@ lock for all that. It is not taken for what is there already.
 import functools
 import threading
 
+from .garbage import put_off
+
 MAKING = threading.RLock()
 
 
@@ -18,7 +20,7 @@ def once(make):
     @functools.wraps(make)
     def maker(*key):
         if key not in made:
-            with MAKING:
+            with MAKING, put_off():
                 if key not in made:
                     made[key] = make(*key)
         return made[key]

@@ -31,6 +31,8 @@ class Parser(argparse.ArgumentParser):
 
 def parser_for(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only ``verb``'s arguments are added, since each verb's module brings its own imports."""
+    from ..kernels.garbage import put_off
+
     parser = Parser(prog="semaflow", description="From a monocular video to a dynamic 3D semantic field.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (module, help_line) in VERBS.items():
@@ -38,7 +40,9 @@ def parser_for(verb: str | None) -> argparse.ArgumentParser:
             name, help=help_line, description=help_line, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         if name == verb:
-            importlib.import_module(f".{module}", __package__).add_arguments(sub)
+            with put_off():
+                chosen = importlib.import_module(f".{module}", __package__)
+            chosen.add_arguments(sub)
     return parser
 
 

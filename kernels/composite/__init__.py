@@ -7,20 +7,23 @@ devices. Samples come batched, [..., n_samples], or packed: all rays' samples on
 samples of each ray.
 """
 
-from .rays import pack_info
-from .scan import exclusive_prod, exclusive_sum, inclusive_prod, inclusive_sum
-from .static_dynamic import composite_static_dynamic
-from .volrend import (
-    accumulate_along_rays,
-    accumulate_along_rays_,
-    render_transmittance_from_alpha,
-    render_transmittance_from_density,
-    render_visibility_from_alpha,
-    render_visibility_from_density,
-    render_weight_from_alpha,
-    render_weight_from_density,
-    rendering,
-)
+from ..garbage import put_off
+
+with put_off():
+    from .rays import pack_info
+    from .scan import exclusive_prod, exclusive_sum, inclusive_prod, inclusive_sum
+    from .static_dynamic import composite_static_dynamic
+    from .volrend import (
+        accumulate_along_rays,
+        accumulate_along_rays_,
+        render_transmittance_from_alpha,
+        render_transmittance_from_density,
+        render_visibility_from_alpha,
+        render_visibility_from_density,
+        render_weight_from_alpha,
+        render_weight_from_density,
+        rendering,
+    )
 
 __all__ = [
     "accumulate_along_rays",
