@@ -13,13 +13,13 @@ from torch import Tensor
 
 from .. import bridge
 from ..once import once
+from .blend_cuda import COLUMNS
 from .rays import Rays
 from .sums_cpu import SUMS
 from .tasks_cpu import launch_rays, rays_kernel
 from .vectors_cpu import VECTORS
 
 SAMPLES = ("dynamic", "static_", "blend", "depths", "deltas")
-SUMS_OF_RAY = 7  # columns: opacity and depth, of both fields jointly, the dynamic, the static alone; dynamicness
 
 _SETS = r"""
 constexpr int SETS = 2;  // what a field shows goes into the joint rendering, and into its own
@@ -28,7 +28,7 @@ constexpr int SETS = 2;  // what a field shows goes into the joint rendering, an
 _COMMON = r"""
 constexpr bool DENSITY = @DENSITY@, LIMITED = @LIMITED@;
 constexpr double LEFT_OUT = -1.7e308;  // in place of the transmittance of a sample that is left out
-constexpr int COLUMNS = 7;
+constexpr int COLUMNS = @COLUMNS@;  // of the sums of a ray
 typedef long long M __attribute__((vector_size(32)));
 auto where = [](M mask, V x) -> V { return (V)(mask & (M)x); };
 // What the fields are at the samples of a segment.
@@ -237,7 +237,7 @@ def _kernels(real, density: bool, limited: bool):
     def made(name: str, source: str, *names: str):
         arguments = dict.fromkeys((*SAMPLES, *names), reals)
         arguments |= {"stop": wp.float64, "least": wp.float64, "names": int, "table": wp.array(dtype=wp.int64)}
-        marks = {"DENSITY": f"{density:d}", "LIMITED": f"{limited:d}"}
+        marks = {"DENSITY": f"{density:d}", "LIMITED": f"{limited:d}", "COLUMNS": COLUMNS}
         return rays_kernel(name, module, VECTORS + _SETS + SUMS + _COMMON + source, real, arguments, **marks)
 
     weights = ("joint_dynamic", "joint_static", "alone_dynamic", "alone_static")
@@ -261,7 +261,7 @@ def blend_cpu(rays: Rays, samples, values, limits) -> tuple[list[Tensor], Tensor
     """What :func:`.blend_cuda.blend_cuda` gives."""
     like = samples[0]
     weights = [rays.per_sample(like) for _ in range(4)]
-    sums = like.new_empty(rays.count, SUMS_OF_RAY)
+    sums = like.new_empty(rays.count, COLUMNS)
     layers = [like.new_empty(rays.count, x.shape[1]) for x in values[::2] for _ in range(3)]
     table = [[x.shape[1], x, y, *layers[3 * i : 3 * i + 3]] for i, (x, y) in enumerate(_pairs(values))]
     _launch(0, rays, samples, [*weights, sums], limits, table)

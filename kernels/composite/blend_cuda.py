@@ -24,7 +24,7 @@ from .rays import Rays
 
 # Columns of a ray's sums: opacity and depth of the joint rendering, of the dynamic field alone, of the static field
 # alone; and dynamicness.
-SUMS = 7
+COLUMNS = 7
 _LEFT_OUT = 3e38  # in place of the transmittance of a sample that is left out
 
 
@@ -73,7 +73,7 @@ def _kernels(real):
         joint_static: reals,
         alone_dynamic: reals,
         alone_static: reals,
-        sums: sums_type,  # [R, SUMS] out
+        sums: sums_type,  # [R, COLUMNS] out
         stop: ti.f64,
         least: ti.f64,
         density: ti.template(),
@@ -116,7 +116,7 @@ def _kernels(real):
         v_joint_static: reals,
         v_alone_dynamic: reals,
         v_alone_static: reals,
-        v_sums: sums_type,  # [R, SUMS]
+        v_sums: sums_type,  # [R, COLUMNS]
         v_dynamic: reals,  # [N] out
         v_static: reals,
         v_blend: reals,
@@ -209,7 +209,7 @@ def blend_cuda(rays: Rays, samples, values, limits) -> tuple[list[Tensor], Tenso
     """
     like = samples[0]
     weights = [rays.per_sample(like) for _ in range(4)]
-    sums = like.new_empty(rays.count, SUMS)
+    sums = like.new_empty(rays.count, COLUMNS)
     _launch(0, rays, samples, [*weights, sums], limits)
     layers = []
     for k in range(0, len(values), 2):

@@ -212,19 +212,21 @@ auto values_adjoint = [&](int n, int channels, long long stride, const R* x, con
             for (; j + 4 <= n; j += 4) body(N4{}, j);
             for (; j < n; j++) body(N1{}, j);
         };
-        if (v_w) each_four(n, dots);
-        if (!v_x) return;
-        if (past && whole) {
-            each_four(n, [&](auto rows, int j) { outer(rows, j, v_x + j * stride, N2{}); });
-            return;
-        }
-        int j = 0;
-        if (past && channels <= MOST)
-            for (; j + ROWS <= n; j += ROWS) {
-                each_four(ROWS, [&](auto rows, int r) { outer(rows, j + r, buffer + r * stride, N1{}); });
-                put_all(v_x + j * stride, buffer, ROWS * stride);
+        // Some rows are read, then as many written, so that memory does both.
+        for (int j = 0, some; j < n; j += some) {
+            some = n - j < ROWS ? n - j : ROWS;
+            if (v_w) each_four(some, [&](auto rows, int r) { dots(rows, j + r); });
+            if (!v_x) continue;
+            R* const to = v_x + j * stride;
+            if (past && whole)
+                each_four(some, [&](auto rows, int r) { outer(rows, j + r, to + r * stride, N2{}); });
+            else {
+                const bool buffered = past && channels <= MOST && some == ROWS;
+                R* const rows_at = buffered ? buffer : to;
+                each_four(some, [&](auto rows, int r) { outer(rows, j + r, rows_at + r * stride, N1{}); });
+                if (buffered) put_all(to, buffer, ROWS * stride);
             }
-        each_four(n - j, [&](auto rows, int r) { outer(rows, j + r, v_x + (j + r) * stride, N1{}); });
+        }
     }
 };
 """

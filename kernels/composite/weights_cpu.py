@@ -34,9 +34,8 @@ each_ray([&](long long r, long long first, long long end) {
         const R* alpha_at;
         if constexpr (DENSITY) {
             const R* const sigma = view(sigmas, i, n, of_sigmas);
-            for (int k = 0; k < n; k += WIDTH) {
+            for (int k = 0; k < n; k += WIDTH)
                 *(AnyLine*)(of_alphas.x + k) = opacity(exponential(wide(sigma + k) * (wide(ends + k) - wide(starts + k))));
-            }
             put_all(alphas.data + i, alpha_at = of_alphas.x, n);
         } else {
             alpha_at = view(alphas, i, n, of_alphas);
