@@ -147,21 +147,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``semaflow eval``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--labels", type=Path, metavar="DIR", help="label pictures of the frames")
+    parser.add_argument("--clip", metavar="NAME", help="which video of a run of several; the first if absent")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--baselines", action="store_true", help="also score the teacher alone, frame by frame")
 
 
 def run(args: argparse.Namespace) -> None:
-    """``semaflow eval``: prints a table and adds the figures to ``metrics.json`` of the run."""
+    """``semaflow eval``: prints a table and adds the figures to ``metrics.json`` of the run, those of a video that was
+    asked for by name to its entry in ``clips``."""
     from .baselines import teacher_alone
     from .fit import machine, peak_memory
     from .report import print_table
     from .run import Run
 
     opened = Run.open(args.run)
-    scene = opened.scene if args.labels is None else labelled(opened.scene, args.labels)
+    field, scene = opened.clip(args.clip)
+    scene = scene if args.labels is None else labelled(scene, args.labels)
     objects = [opened.object(name) for name in opened.objects()]
-    figures = evaluate(opened.field, scene, objects, split=opened.split)
+    figures = evaluate(field, scene, objects, split=opened.split if opened.split.unseen else None)
     if args.baselines:
         figures["teacher_alone"] = teacher_alone(scene, opened.teacher())
     path = opened.folder / "metrics.json"
@@ -169,8 +172,12 @@ def run(args: argparse.Namespace) -> None:
     if "lpips" in figures:
         before.pop("lpips_missing", None)
     size = sum(file.stat().st_size for file in opened.folder.glob("field.safetensors"))
-    figures = {**before, **figures, "bytes_on_disk": size, "machine": machine()}
-    write_json(path, figures)
+    of_run = {"bytes_on_disk": size, "machine": machine()}
+    if args.clip is None:
+        figures = {**before, **figures, **of_run}
+        write_json(path, figures)
+    else:
+        write_json(path, {**before, "clips": {**before.get("clips", {}), args.clip: figures}, **of_run})
     if args.json is not None:
         write_json(args.json, figures)
     print_table(figures)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from semaflow.scenes import BadInput, simulate
-from semaflow.scenes.files import read_npz
+from semaflow.scenes.files import read_json, read_npz
 from semaflow.scenes.video import read_video
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.fit_flow import fit_flow
@@ -171,6 +171,15 @@ def test_the_commonest_class_is_tracked_in_either_clip(run):
         assert len(list((run / "tracks" / name / shown / "masks").glob("*.png"))) == frames
 
 
+def test_either_clip_is_measured(run):
+    assert main(["eval", str(run)]) == 0 and main(["eval", str(run), "--clip", "twins"]) == 0
+    figures = read_json(run / "metrics.json")
+    own = figures["clips"]["twins"]
+    assert own["tracks"]["epe_median"] != figures["tracks"]["epe_median"]
+    assert own["psnr"] != figures["psnr"] and own["labels"]["frames"] == figures["labels"]["frames"] == 1
+    assert set(figures["clips"]) == {"balls", "twins"}
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (["render", "--channels", "features"], "channels: expected rgb, depth, semantics, correspondence, got features"),
     (["render", "--clip", "cats"], "clip 'cats': expected one of balls, twins"),
@@ -179,6 +188,7 @@ def test_the_commonest_class_is_tracked_in_either_clip(run):
     (["track", "--object", "cat", "--refine"], "needs a run of --method gaussians"),
     (["track", "--object", "cat", "--points", "0"], "points: expected at least 1"),
     (["view", "--object", "cat", "--screenshot", "a.png"], "no such class 'cat'; there are: "),
+    (["eval", "--clip", "cats"], "clip 'cats': expected one of balls, twins"),
     (["view", "--clip", "cats", "--screenshot", "a.png"], "clip 'cats': expected one of balls, twins"),
     (["export", "--ply", "a.ply"], "needs a run of --method gaussians"),
 ])  # fmt: skip
