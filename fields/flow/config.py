@@ -61,13 +61,13 @@ class FlowConfig(Settings):
     compat_neighbour_ndc: bool = False
     # sampling
     spacing: str = "inverse"  # of depths: ndc, inverse, linear
-    samples: int = 24
-    proposals: int = 32  # samples of densities alone, of which the others are drawn; 0: none
-    static_rays: int = 256
-    dynamic_rays: int = 256
+    samples: int = 20
+    proposals: int = 24  # samples of densities alone, of which the others are drawn; 0: none
+    static_rays: int = 128
+    dynamic_rays: int = 128
     # schedule
-    static_iterations: int = 1200
-    dynamic_iterations: int = 3000
+    static_iterations: int = 600
+    dynamic_iterations: int = 1500
     rate: float = 5e-3
     rate_end: float = 5e-4
     plane_rate: float = 2e-2
@@ -116,8 +116,8 @@ PAPER_NETWORK = {
 }  # fmt: skip
 PRESETS = {
     "tiny": dataclasses.replace(
-        FAST, preset="tiny", plane_resolution=64, plane_levels=2, samples=16, proposals=24, static_rays=128,
-        dynamic_rays=128, static_iterations=300, dynamic_iterations=500, checkpoint_every=200,
+        FAST, preset="tiny", plane_resolution=64, plane_levels=2, samples=16, proposals=16, static_rays=96,
+        dynamic_rays=96, static_iterations=300, dynamic_iterations=500, checkpoint_every=200,
     ),
     "fast": FAST,
     "paper": dataclasses.replace(
