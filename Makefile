@@ -12,6 +12,8 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 WHEELS ?=
 TO ?=
+# Tests run in two processes, each on one core.
+TWO := SEMAFLOW_THREADS=1 OMP_NUM_THREADS=1
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -37,11 +39,11 @@ demo: install
 
 test: install
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not slow"
+	$(TWO) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: install
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(TWO) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: install
 	$(BIN)/python -m benchmarks

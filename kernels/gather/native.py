@@ -62,8 +62,8 @@ struct Pair {
         slope = at > R(0) && at < last ? scale : R(0);
         const R held = at > R(0) ? (at < last ? at : last) : R(0);
         first = (int)held;
-        second = first + 1 < cells ? first + 1 : first;
         weight = held - R(first);
+        second = weight > R(0) ? first + 1 : first;  // a cell without weight is not looked at, whatever it holds
     }
 };
 """
