@@ -17,6 +17,7 @@ from .blocks import Attention
 from .clip import Clip
 from .config import FlowConfig
 from .dynamic import DynamicNetwork, Radiance
+from .editing import Editing
 from .encoding import Planes, Waves
 from .paths import FlowCode, Paths, follow
 from .state import FlowState
@@ -71,6 +72,7 @@ class FlowField(Field):
             config.density,
         )
         self.ray_attention = Attention(classes) if config.ray_attention else None
+        self.edit: Editing | None = None
         self.encoder: torch.nn.Module | None = None
         self.pictures: list[Tensor] | None = None
 
@@ -183,18 +185,28 @@ class FlowField(Field):
     # The interface of every field.
 
     def at(self, time: float) -> FlowState:
-        """The current clip at ``time`` (0..1)."""
-        return FlowState(self, self.clip, float(time))
+        """The current clip at ``time`` (0..1), edited if there is an ``edit`` of it."""
+        return FlowState(self, self.clip, float(time), self._editing)
+
+    @property
+    def _editing(self) -> Editing | None:
+        return self.edit if self.edit is not None and self.edit.clip is self.clip else None
 
     @torch.no_grad()
     def trajectories(self, points: Tensor, time: float, times: Tensor) -> Tensor:
         """Where the matter at ``points`` [P, 3] at ``time`` is at ``times`` [T] (any order): [P, T, 3].
 
-        What the field holds for static stays. Integrated from ``time`` forward and backward.
+        What the field holds for static stays. Integrated from ``time`` forward and backward. After an edit, what was
+        copied moves as its original does, and nothing moves where something was removed.
         """
-        clip = self.clip
-        points = points.to(clip.center)
-        times = torch.as_tensor(times).to(clip.center)
+        points = points.to(self.clip.center)
+        times = torch.as_tensor(times).to(points)
+        if self._editing is not None:
+            return self._editing.trajectories(points, time, times)
+        return self.followed(self.clip, points, time, times)
+
+    def followed(self, clip: Clip, points: Tensor, time: float, times: Tensor) -> Tensor:
+        """As :meth:`trajectories`, of a clip as it was filmed."""
         _, radiance = self.dynamic.radiate(self.code(clip, points, time), self._shown(clip, points, time))
         moves = (radiance.blend > BLEND) if self.config.static_field else torch.ones_like(radiance.blend).bool()
         out = points[:, None].repeat(1, len(times), 1)
