@@ -7,7 +7,7 @@ import torch
 from semaflow.fields.edit import Edit
 from semaflow.fields.gaussians.field import GaussianField
 from semaflow.scenes import Camera, Frame, Scene, simulate
-from semaflow.scenes.video import VideoFile
+from semaflow.scenes.video import read_video
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.edit import edit
 from semaflow.tasks.run import Run
@@ -18,7 +18,6 @@ QUICK = [
     "--method", "flow", "--preset", "tiny", "--teacher", "given", "--set", "static_iterations=40", "--set",
     "dynamic_iterations=25", "--set", "samples=8", "--set", "proposals=8",
 ]  # fmt: skip
-NAMES = "expected one of floor, wall"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_an_edited_run_is_a_run_that_shows_the_edit(run, removed):
 
 
 def test_before_and_after_are_filmed(removed):
-    video = VideoFile(removed / "edited.mp4")
+    video = read_video(removed / "edited.mp4")
     assert (len(video), video.width, video.height) == (6, 128, 36)
     left, right = video[3][:, :64], video[3][:, 64:]
     assert (left - right).abs().mean() > 0.02
