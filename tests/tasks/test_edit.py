@@ -22,7 +22,7 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Six small frames of balls that roll, twice: the second time without the red one."""
+    """Six small frames each of balls that roll and of cubes that look alike."""
     folder = tmp_path_factory.mktemp("worlds")
     options = {"frames": 6, "width": 64, "height": 36, "samples": 1, "test": 2}
     simulate("balls", **options).save(folder / "balls")
