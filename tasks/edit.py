@@ -71,7 +71,8 @@ def edit(run: Run, output: str | Path, name: str | None = None, *, remove: bool 
         wanted = replace(wanted, background=background)
     if wanted == begun:
         raise BadInput("edit: nothing to do; see semaflow edit --help")
-    after = editing(run.folder, run.field, wanted)
+    scene, after = scene_of(run, wanted), editing(run.folder, run.field, wanted)
+    cameras = views(scene, width)
     for pattern in KEPT:
         for path in sorted(run.folder.glob(pattern)):
             copied = output / path.relative_to(run.folder)
@@ -80,7 +81,7 @@ def edit(run: Run, output: str | Path, name: str | None = None, *, remove: bool 
                 after.edit.write(output / FILE, identity(run.field))
             shutil.copyfile(path, copied)
     made = Run.open(output)
-    show(run.field, (before, after), scene_of(run, wanted), output, width)
+    show(run.field, (before, after), scene, cameras, output)
     return made
 
 
@@ -104,8 +105,8 @@ def scene_of(run: Run, wanted: Edit) -> Scene:
 
 
 @torch.no_grad()
-def show(field, edits: tuple, scene: Scene, folder: Path, width: int | None = None) -> None:
-    """Write ``edited.mp4`` and ``edited.png``: the training views before and after, side by side."""
+def show(field, edits: tuple, scene: Scene, cameras: list[Camera], folder: Path) -> None:
+    """Write ``edited.mp4`` and ``edited.png``: the training frames before and after, side by side, by ``cameras``."""
     from ..scenes.video import write_video
 
     frames, pairs = scene.split("train"), []
@@ -114,16 +115,14 @@ def show(field, edits: tuple, scene: Scene, folder: Path, width: int | None = No
         field.current = next(k for k, clip in enumerate(field.clips) if clip is edits[1].clip)
     with bar() as progress:
         task = progress.add_task("before and after", total=len(frames), note="")
-        for frame in progress.track(frames, task_id=task):
-            camera, pair = _wide(frame.camera, width), []
+        for frame, camera in progress.track(list(zip(frames, cameras, strict=True)), task_id=task):
+            pair = []
             for field.edit in edits:
                 pair.append(field.render(camera, frame.time).color.clamp(0, 1).cpu())
             pairs.append(pair)
     field.edit = now
     if current is not None:
         field.current = current
-    if len({pair[0].shape for pair in pairs}) > 1:
-        raise BadInput(f"{scene.name}: expected training frames of one size")
     write_video(folder / "edited.mp4", [to_bytes(torch.cat(pair, 1)) for pair in pairs], scene.frame_rate)
     chosen = torch.linspace(0, len(frames) - 1, min(MOMENTS, len(frames))).round().long().tolist()
     rows = [[pairs[k][side] for k in chosen] for side in (0, 1)]
@@ -131,12 +130,16 @@ def show(field, edits: tuple, scene: Scene, folder: Path, width: int | None = No
     write_image(folder / "edited.png", picture)
 
 
-def _wide(camera: Camera, width: int | None) -> Camera:
-    if width is None:
-        return camera
-    if width < 1:
+def views(scene: Scene, width: int | None) -> list[Camera]:
+    """The training cameras, their pictures so wide; BadInput unless these are all of one size."""
+    if width is not None and width < 1:
         raise BadInput(f"width: expected at least 1 pixel, got {width}")
-    return camera.resized(width, max(1, round(camera.height * width / camera.width)))
+    cameras = scene.cameras
+    if width is not None:
+        cameras = [camera.resized(width, max(1, round(camera.height * width / camera.width))) for camera in cameras]
+    if len({(camera.width, camera.height) for camera in cameras}) > 1:
+        raise BadInput(f"{scene.name}: expected training frames of one size")
+    return cameras
 
 
 def three(text: str) -> tuple[float, float, float]:

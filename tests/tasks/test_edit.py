@@ -97,6 +97,7 @@ def test_the_other_video_is_edited(run, tmp_path):
     (["--object", "floor", "--remove", "--move", "1,0,0"], "what is removed cannot be changed too"),
     (["--object", "floor", "--duplicate", "1,0,0", "--move", "1,0,0"], "one of duplicate, move and insert"),
     (["--object", "floor", "--scale", "0"], "scale: expected a number above 0"),
+    (["--object", "floor", "--remove", "--width", "0"], "width: expected at least 1 pixel"),
     (["--object", "floor", "--freeze", "3"], "time: expected 0 to 1"),
     (["--object", "floor", "--recolor", "255,0,0"], "color: expected three numbers in 0..1"),
 ])  # fmt: skip
