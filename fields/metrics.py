@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 
-def psnr(image: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of images in 0..1: -10 log10(mean squared error).
+def psnr(image: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of images [..., 3] in 0..1: -10 log10(mean squared error).
 
-    Identical images give 100 dB, so that a mean over frames stays finite.
+    Identical images give 100 dB, so that a mean over frames stays finite. ``where`` [...] bool: the pixels that count,
+    at least one; None: all.
     """
-    error = (image - truth).square().mean().item()
+    difference = image - truth if where is None else (image - truth)[where]
+    error = difference.square().mean().item()
     return 100.0 if error < 1e-10 else -10.0 * math.log10(error)
 
 

@@ -14,6 +14,7 @@ VERBS = {
     "follow": ("follow", "learn labels of the first part of a video, follow them through the rest"),
     "select": ("select", "name an object by click, text or mask"),
     "track": ("track", "follow an object: masks, video, 3D trajectories"),
+    "edit": ("edit", "remove, recolour, move, repeat or insert things"),
     "render": ("render", "render along a camera path"),
     "eval": ("evaluate", "measure a run on held-out views"),
     "view": ("view", "look at a run in 3D"),

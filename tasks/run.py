@@ -12,6 +12,7 @@ from ..scenes import BadInput, Scene, load
 from ..scenes.files import existing, read_json, write_json, write_text
 from ..scenes.splits import LabelSplit
 from .device import device
+from .edits import edited
 
 FORMAT = 1
 
@@ -21,7 +22,7 @@ class Run:
 
     Files: ``config.yaml`` all settings; ``scene.json`` cameras, times and splits as used (refined poses included);
     ``field.safetensors`` everything learned; ``field.ply`` canonical Gaussians; ``metrics.json``; ``log.jsonl``;
-    ``objects/NAME.safetensors``; ``renders/``; ``tracks/``.
+    ``objects/NAME.safetensors``; ``renders/``; ``tracks/``; ``edit.json`` what is changed before it is shown.
     """
 
     def __init__(self, folder: str | Path, config: dict):
@@ -110,7 +111,8 @@ class Run:
 
     @functools.cached_property
     def field(self):
-        """The learned field, on the device that :func:`.device.device` names."""
+        """The learned field, on the device that :func:`.device.device` names; edited as ``edit.json`` says, if there
+        is one."""
         from ..fields.flow.field import FlowField
         from ..fields.gaussians.field import GaussianField
 
@@ -119,7 +121,7 @@ class Run:
         if kind is None:
             where = self.folder / "config.yaml"
             raise BadInput(f"{where}: method: expected {', '.join(kinds)}, got {self.config['method']!r}")
-        return kind.load(self.folder).to(device())
+        return edited(kind.load(self.folder).to(device()), self.folder)
 
     @property
     def gaussians(self):

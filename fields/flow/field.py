@@ -17,6 +17,7 @@ from .blocks import Attention
 from .clip import Clip
 from .config import LEARNED, FlowConfig
 from .dynamic import DynamicNetwork, Radiance
+from .editing import Editing
 from .encoder import SmallEncoder
 from .encoding import Planes, Waves
 from .paths import FlowCode, Paths, follow
@@ -72,6 +73,7 @@ class FlowField(Field):
             config.density,
         )
         self.ray_attention = Attention(classes) if config.ray_attention else None
+        self.edit: Editing | None = None
         self.encoder = SmallEncoder(features) if config.encoder == LEARNED else None
         self.pictures: list[Tensor] | None = None
         self.register_buffer("code_mean", torch.zeros(0))
@@ -182,20 +184,30 @@ class FlowField(Field):
     # The interface of every field.
 
     def at(self, time: float) -> FlowState:
-        """The current clip at ``time``; BadInput outside 0..1."""
+        """The current clip at ``time``, edited if there is an ``edit`` of it; BadInput outside 0..1."""
         if not 0 <= time <= 1:
             raise BadInput(f"time: expected 0 to 1, from the clip's first frame to its last, got {time:g}")
-        return FlowState(self, self.clip, float(time))
+        return FlowState(self, self.clip, float(time), self._editing)
+
+    @property
+    def _editing(self) -> Editing | None:
+        return self.edit if self.edit is not None and self.edit.clip is self.clip else None
 
     @torch.no_grad()
     def trajectories(self, points: Tensor, time: float, times: Tensor) -> Tensor:
         """Where the matter at ``points`` [P, 3] at ``time`` is at ``times`` [T] (any order): [P, T, 3].
 
-        What the field holds for static stays. Integrated from ``time`` forward and backward.
+        What the field holds for static stays. Integrated from ``time`` forward and backward. After an edit, what was
+        copied moves as its original does, and nothing moves where something was removed.
         """
-        clip = self.clip
-        points = points.to(clip.center)
-        times = torch.as_tensor(times).to(clip.center)
+        points = points.to(self.clip.center)
+        times = torch.as_tensor(times).to(points)
+        if self._editing is not None:
+            return self._editing.trajectories(points, time, times)
+        return self.followed(self.clip, points, time, times)
+
+    def followed(self, clip: Clip, points: Tensor, time: float, times: Tensor) -> Tensor:
+        """As :meth:`trajectories`, of a clip as it was filmed."""
         _, radiance = self.dynamic.radiate(self.code(clip, points, time), self._shown(clip, points, time))
         moves = (radiance.blend > BLEND) if self.config.static_field else torch.ones_like(radiance.blend).bool()
         out = points[:, None].repeat(1, len(times), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from . import sampling
 from .clip import Clip
 from .dynamic import Radiance
 from .paths import Paths
+
+CLEAR = 1e-3  # opacity of a sample below which nobody sees what it is
 
 
 @dataclass
@@ -28,7 +31,7 @@ class Traced:
     """What R rays met at M samples each, and what that looks like.
 
     Attributes:
-        layers: joint rendering and those of either branch, with ``color`` [R, 3], ``logits`` [R, C].
+        layers: joint rendering and those of either branch, with ``color`` [R, 3], ``logits`` [R, C]; None before.
         points [R, M, 3], depths [R, M] (z-depth), lengths [R, M] in half sizes of the scene.
         dynamic, static: what the branches say at the R M samples, without logits.
         active: [A] which of the R M samples were followed. paths, logits [A, C], codes [A, width]: of these; None where
@@ -51,16 +54,20 @@ class Traced:
         return whole.index_copy(0, self.active, values).view(*self.depths.shape, -1)
 
 
-def place(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Depths and lengths of samples, [R, M] each: where densities alone, asked first, are large."""
+def place(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | None,
+          edit=None) -> tuple[Tensor, Tensor]:
+    """Depths and lengths of samples, [R, M] each: where densities alone, asked first, are large; those after an
+    ``edit``, where there is one."""
     config = field.config
     like, count = rays.origins, len(rays.origins)
     if config.proposals:
         with torch.no_grad():
             borders = sampling.even(count, config.proposals, jitter, like)
             depths, lengths = _between(clip, rays, borders, config.spacing)
-            points = _points(rays, depths).view(-1, 3)
-            weights = field.densities(clip, points, time, depths, lengths)
+            if edit is None:
+                weights = field.densities(clip, _points(rays, depths).view(-1, 3), time, depths, lengths)
+            else:
+                weights = edit.weights(asked(field, clip, rays, depths, lengths, time, choose=opaque), rays, time)
             borders = sampling.again(borders, weights, config.samples, jitter)
     else:
         borders = sampling.even(count, config.samples, jitter, like)
@@ -86,14 +93,30 @@ def trace(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | 
         jitter: stratified sampling with this generator; None: samples lie even, as in rendering.
         logits: whether semantics are asked for.
         frame: whose features the static branch reads; None: the nearest in time.
-        edit: called with ``(clip, points [R, M, 3], time, traced)`` densities and colours before compositing; see
-            :mod:`.editing`.
+        edit: changes what the branches say before compositing, an :class:`.editing.Editing`. Then whatever is not
+            clear is followed and classified.
     """
     config = field.config
-    depths, lengths = place(field, clip, rays, time, jitter)
+    depths, lengths = place(field, clip, rays, time, jitter, edit)
+    noise = 1.0 if jitter is not None and config.density == "relu" else 0.0
+    if edit is None:
+        result = asked(field, clip, rays, depths, lengths, time, noise, logits, frame)
+    else:
+        result = edit(asked(field, clip, rays, depths, lengths, time, noise, True, frame, opaque), rays, time)
+    result.layers = composited(result, config)
+    return result
+
+
+def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: float, noise: float = 0.0,
+          logits: bool = True, frame: int | None = None, choose=None) -> Traced:
+    """What the branches say at samples of ``rays`` in ``depths`` [R, M], of ``lengths`` [R, M]; not composited yet.
+
+    ``choose(dynamic, static, lengths)`` says which samples are followed and classified, unless all are; None: those
+    that weigh most. Other arguments as of :func:`trace`.
+    """
+    config = field.config
     points = _points(rays, depths)
     flat = points.reshape(-1, 3)
-    noise = 1.0 if jitter is not None and config.density == "relu" else 0.0
     directions = torch.nn.functional.normalize(rays.directions, dim=-1)[:, None].expand_as(points).reshape(-1, 3)
     shape = depths.shape
     static = field.static_radiance(clip, flat, directions, clip.frame(time) if frame is None else frame, noise)
@@ -104,7 +127,7 @@ def trace(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | 
         paths, shown = field.flow(clip, flat, time)
     h, dynamic = field.dynamic.radiate(code, shown if config.dynamic_features else None, noise)
     if logits and paths is None:
-        active = _heaviest(dynamic, static, lengths, config.flow_share)
+        active = (choose or partial(_heaviest, share=config.flow_share))(dynamic, static, lengths)
         paths, shown = field.flow(clip, flat[active], time)
     scores = None
     if logits:
@@ -113,9 +136,7 @@ def trace(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | 
         scores = field.dynamic.classify(flow_code, h[chosen])
         if field.ray_attention is not None and len(active) == len(flat):
             scores = field.ray_attention(scores.view(*shape, -1)).flatten(0, 1)
-    result = Traced(None, points, depths, lengths, dynamic, static, active, paths, scores)
-    result.layers = composited(result, config)
-    return result
+    return Traced(None, points, depths, lengths, dynamic, static, active, paths, scores)
 
 
 def trace_static(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | None = None,
@@ -148,6 +169,13 @@ def _heaviest(dynamic: Radiance, static: Radiance, lengths: Tensor, share: float
     weight = (joint + 0.1 * alone).flatten()
     count = max(1, int(share * len(weight)))
     return weight.topk(count).indices.sort().values
+
+
+@torch.no_grad()
+def opaque(dynamic: Radiance, static: Radiance, lengths: Tensor) -> Tensor:
+    """At which samples the dynamic field is not clear: ascending indices, at least one."""
+    alpha = (1 - torch.exp(-dynamic.density * lengths.flatten())) * dynamic.blend
+    return (alpha >= alpha.amax().clamp_max(CLEAR)).nonzero()[:, 0]
 
 
 def _passed(clear: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ CHANNELS = ("color", "depth", "logits", "dynamicness")
 
 @dataclass
 class FlowState:
-    """``field`` posed at ``time`` in ``clip``, which a camera renders."""
+    """``field`` posed at ``time`` in ``clip``, which a camera renders, as an :class:`.editing.Editing` changes it."""
 
     field: object
     clip: Clip

@@ -14,6 +14,7 @@ from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
 from ..field import Field
 from ..motion import MOTIONS, NodeScaffold, Still
+from .editing import Editing
 from .lighting import between, lit
 from .state import GaussianState
 from .tracing import carry
@@ -71,6 +72,7 @@ class GaussianField(Field):
         self.motion = Still() if motion is None else motion
         self.degree = 0 if sh_rest.shape[1] == 0 else int((sh_rest.shape[1] + 1) ** 0.5 + 0.5) - 1
         self.moving = True
+        self.edit: Editing | None = None
 
     @property
     def count(self) -> int:
@@ -88,7 +90,11 @@ class GaussianField(Field):
         return self.opacity_logits.sigmoid()
 
     def at(self, time: float) -> GaussianState:
-        """The Gaussians posed at ``time`` (0..1)."""
+        """The Gaussians posed at ``time`` (0..1), edited if there is an ``edit``."""
+        return self.posed(time) if self.edit is None else self.edit(time)
+
+    def posed(self, time: float) -> GaussianState:
+        """The Gaussians posed at ``time`` (0..1), as they were learned."""
         pose = (self.means, self.quats, self.scales)
         if self.moving:
             pose = self.motion.pose(*pose, self.anchors, time)

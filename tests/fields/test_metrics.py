@@ -18,6 +18,14 @@ def test_psnr_of_a_constant_offset():
     assert metrics.psnr(image, image) == 100.0
 
 
+def test_psnr_of_some_pixels_alone():
+    image = torch.full((4, 5, 3), 0.5)
+    truth, where = image.clone(), torch.zeros(4, 5, dtype=torch.bool)
+    truth[1, 2], truth[3, 3], where[1, 2] = 0.6, 0.0, True
+    assert metrics.psnr(image, truth, where) == pytest.approx(20.0, abs=1e-4)
+    assert metrics.psnr(image, truth, where) > metrics.psnr(image, truth)
+
+
 def test_confusion_by_hand():
     truth = torch.tensor([[0, 0, 1, 1], [2, 2, -1, -1]])
     predicted = torch.tensor([[0, 1, 1, 1], [0, 2, 0, 1]])

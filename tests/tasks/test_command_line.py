@@ -41,6 +41,7 @@ def test_help_of_fit_shows_defaults(capsys):
         ["select", "norun", "--name", "ball", "--click", "3,4", "--frame", "0"],
         ["track", "norun", "--object", "ball"],
         ["render", "norun"],
+        ["edit", "norun", "-o", "run", "--object", "ball", "--remove"],
         ["eval", "norun"],
         ["export", "norun", "--ply", "x.ply"],
         ["view", "norun", "--screenshot", "x.png"],
