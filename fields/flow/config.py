@@ -116,8 +116,8 @@ PAPER_NETWORK = {
 }  # fmt: skip
 PRESETS = {
     "tiny": dataclasses.replace(
-        FAST, preset="tiny", plane_resolution=64, plane_levels=2, samples=16, proposals=16, static_rays=96,
-        dynamic_rays=96, static_iterations=300, dynamic_iterations=500, checkpoint_every=200,
+        FAST, preset="tiny", plane_resolution=64, plane_levels=2, samples=16, proposals=24, static_rays=128,
+        dynamic_rays=128, static_iterations=300, dynamic_iterations=500, checkpoint_every=200,
     ),
     "fast": FAST,
     "paper": dataclasses.replace(

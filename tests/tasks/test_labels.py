@@ -89,8 +89,8 @@ def test_a_plain_fit_knows_the_classes_of_labels_that_are_there(scene, tmp_path)
     metrics = read_json(made.folder / "metrics.json")
     assert made.split == LabelSplit.full(8) and "split" not in made.config
     assert metrics["labels"]["frames"] == 4 and "labels_train" not in metrics
-    assert main(["render", str(made.folder), "--path", "test", "--channels", "labels", "--width", "32"]) == 0
-    assert read_image(made.folder / "renders" / "test" / "labels" / "00000.png").shape == (18, 32, 3)
+    assert main(["render", str(made.folder), "--path", "test", "--channels", "semantics", "--width", "32"]) == 0
+    assert read_image(made.folder / "renders" / "test" / "semantics" / "00000.png").shape == (18, 32, 3)
 
 
 def test_nothing_of_unseen_frames_is_learned(scene, followed, tmp_path):
@@ -135,8 +135,8 @@ def test_a_run_without_classes_shows_no_labels(completed, capsys, tmp_path):
     for name in ("config.yaml", "scene.json"):
         (tmp_path / "run" / name).write_bytes((completed / name).read_bytes())
     made.field.save(tmp_path / "run")
-    expected = "logits: the field knows no classes"
-    refused(capsys, "render", tmp_path / "run", "--path", "test", "--channels", "labels", expected=expected)
+    expected = "semantics: the run has no objects yet"
+    refused(capsys, "render", tmp_path / "run", "--path", "test", "--channels", "semantics", expected=expected)
 
 
 def test_a_damaged_split_is_named(completed, capsys, tmp_path):
