@@ -19,7 +19,7 @@ from semaflow.fields.flow.trainer import FlowTrainer
 from semaflow.scenes import Camera
 from torch import Tensor
 
-from .peers.torch_flow import composited, integrated, looked_up
+from .peers.torch_flow import composited, integrated, looked_up, read_planes
 from .table import Table, milliseconds
 
 FRAMES, WIDTH, HEIGHT, CHANNELS, CLASSES = 24, 240, 135, 32, 9
@@ -27,7 +27,7 @@ FRAMES, WIDTH, HEIGHT, CHANNELS, CLASSES = 24, 240, 135, 32, 9
 CALLS = {
     "compositing": [(render, "composite_static_dynamic", composited)],
     "lookups of features": [(clips, "sample_trajectories", looked_up)],
-    "lookups of planes": [(encoding, "sample_trajectories", looked_up)],
+    "lookups of planes": [(encoding, "sample_planes", read_planes)],
     "integration": [(paths, "trajectories", integrated), (context, "trajectories", integrated)],
 }
 COLUMNS = ["part", "kernels, ms", "torch, ms", "torch / kernels"]

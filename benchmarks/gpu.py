@@ -1,9 +1,10 @@
 """Everything that only a CUDA device can tell, in one command: ``python -m benchmarks.gpu`` (``make gpu``).
 
 The kernels' tests on the device, each against its oracle; all kernels against their peers there, as far as these are
-installed: splatting against gsplat and plain torch, compositing along rays against nerfacc and torch, gathering against
-``grid_sample``, advection against torchdiffeq; the world ``balls`` learned with preset ``fast``. Prints tables and
-writes benchmarks/results/gpu.json. Exit code 0: all went well; 1: something failed; 2: there is no CUDA device.
+installed: splatting against gsplat and plain torch, compositing along rays against nerfacc and torch, gathering and
+planes against ``grid_sample``, advection against torchdiffeq; the world ``balls`` learned with preset ``fast``. Prints
+tables and writes benchmarks/results/gpu.json. Exit code 0: all went well; 1: something failed; 2: there is no CUDA
+device.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from . import advect, composite, gather, splat
+from . import advect, composite, gather, planes, splat
 from .table import Table, machine, milliseconds, write
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +91,7 @@ def steps(device: str = "cuda") -> dict[str, Callable[[], list[Table]]]:
         ],
         "compositing along rays": lambda: composite.tables(device),
         "gathering": lambda: gather.tables(device),
+        "planes": lambda: planes.tables(device),
         "advection": lambda: advect.tables(device),
         "training": lambda: [trained()],
     }

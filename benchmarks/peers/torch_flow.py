@@ -51,6 +51,24 @@ def looked_up(maps, trajectories: Tensor, viewmats: Tensor, Ks: Tensor, width: i
     return features, pixels.transpose(0, 1), depth[..., 0].T, valid[..., 0].T
 
 
+def read_planes(places: Tensor, space: list[Tensor], time: list[Tensor] | tuple = ()) -> Tensor:
+    """:func:`semaflow.kernels.planes.sample_planes`: the planes of a level and of the same shape in one lookup."""
+    features = []
+    for i, level in enumerate(space):
+        read = [_on_planes(level, places, ((0, 1), (0, 2), (1, 2)))]
+        if time:
+            read.append(_on_planes(time[i], places, ((0, 3), (1, 3), (2, 3))))
+        features.append(torch.cat(read).prod(0))
+    return torch.cat(features).T
+
+
+def _on_planes(planes: Tensor, places: Tensor, pairs) -> Tensor:
+    """Values [planes, C, P]."""
+    grid = torch.stack([places[:, pair] for pair in pairs])[:, :, None]
+    maps = planes.permute(0, 3, 1, 2)
+    return torch.nn.functional.grid_sample(maps, grid, padding_mode="border", align_corners=False)[..., 0]
+
+
 def integrated(points: Tensor, times: Tensor, velocity, method: str, steps: int) -> Tensor:
     """:func:`semaflow.kernels.advect.trajectories` through a network, by torchdiffeq."""
     from torchdiffeq import odeint

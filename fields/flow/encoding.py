@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ...kernels.gather import sample_trajectories
+from ...kernels.planes import sample_planes
 from ..motion.network import encode
-
-GRID = 1 << 12  # pixels of the image that a plane covers; its cells may be of any size
 
 
 class Waves(torch.nn.Module):
@@ -23,7 +20,7 @@ class Waves(torch.nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         waves = encode(places, self.octaves)
-        return torch.nn.functional.normalize(waves, dim=-1) if self.normalised else waves
+        return functional.normalize(waves, dim=-1) if self.normalised else waves
 
 
 class Planes(torch.nn.Module):
@@ -42,38 +39,24 @@ class Planes(torch.nn.Module):
 
     def __init__(self, dims: int, resolution: int = 128, channels: int = 8, levels: int = 3, moments: int = 24):
         super().__init__()
-        pairs = list(itertools.combinations(range(dims), 2))
-        self.spatial = [pair for pair in pairs if 3 not in pair]
-        self.temporal = [pair for pair in pairs if 3 in pair]
         self.size = levels * channels
         sides = [max(4, resolution >> level) for level in range(levels)]
-        space = [torch.rand(len(self.spatial), n, n, channels) * 0.4 + 0.1 for n in sides]
-        self.space = torch.nn.ParameterList(space)
-        rest = [torch.ones(len(self.temporal), moments, n, channels) for n in sides] if self.temporal else []
+        self.space = torch.nn.ParameterList([torch.rand(3, n, n, channels) * 0.4 + 0.1 for n in sides])
+        rest = [torch.ones(3, moments, n, channels) for n in sides] if dims == 4 else []
         self.time = torch.nn.ParameterList(rest)
-        self.register_buffer("identity", torch.eye(4)[None], persistent=False)
 
     def forward(self, places: Tensor) -> Tensor:
-        held = self._read(self.space, places, self.spatial)
-        if self.temporal:
-            held += self._read(self.time, places, self.temporal)
-        features = held[0]
-        for other in held[1:]:
-            features = features * other
-        return features
-
-    def _read(self, planes, places: Tensor, pairs) -> list[Tensor]:
-        """What the planes of ``pairs`` hold, [P, levels * channels] each; one lookup reads them all."""
-        limit = (places.clamp(-1, 1) + 1) * (0.5 * GRID) * (1 - 1e-5)
-        seen = [torch.stack([limit[:, a], limit[:, b], torch.ones_like(limit[:, a])], -1) for a, b in pairs]
-        views = self.identity.expand(len(pairs), 4, 4)
-        maps = [plane.permute(0, 3, 1, 2) for plane in planes]
-        features, *_ = sample_trajectories(maps, torch.stack(seen, 1), views, views[:, :3, :3], GRID, GRID)
-        return list(features.unbind(1))
+        return sample_planes(places, list(self.space), list(self.time))
 
     def roughness(self) -> Tensor:
         """Mean squared second difference along time (K-planes, eq. 6) and mean squared difference across space."""
-        across = [plane.diff(dim=axis).square().mean() for plane in self.space for axis in (1, 2)]
-        along = [plane.diff(n=2, dim=1).square().mean() for plane in self.time if plane.shape[1] > 2]
-        still = [(plane - 1).abs().mean() for plane in self.time]
+        across = [_step(plane, axis) for plane in self.space for axis in (1, 2)]
+        along = [_step(plane.diff(dim=1), 1) for plane in self.time if plane.shape[1] > 2]
+        still = [functional.l1_loss(plane, torch.ones_like(plane)) for plane in self.time]
         return sum(across) + (10 * sum(along) + 0.1 * sum(still) if along else 0.0)
+
+
+def _step(values: Tensor, axis: int) -> Tensor:
+    """Mean squared difference of neighbours along an axis; as one loss, which is faster than a difference squared."""
+    count = values.shape[axis] - 1
+    return functional.mse_loss(values.narrow(axis, 1, count), values.narrow(axis, 0, count))

@@ -8,12 +8,11 @@ from torch.autograd.function import once_differentiable
 
 from .. import bridge
 from ..bridge import flat
+from ..cells import deal
 from .lookup import lookup_kernels
 from .maps_adjoint import atomic, banded
 from .projection import BLOCK, CAMERA, projection_adjoint
 
-SHARE = 256  # points of a view that a CPU thread takes at a time
-THREADS = 1 << 30  # on a CUDA device, at most; beyond that each takes several points
 BAND = 16  # rows of a map whose gradient is one task, at most
 
 
@@ -35,15 +34,6 @@ def _table(maps: tuple[Tensor, ...]) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64, device=maps[0].device).view(-1)
 
 
-def _deal(like: Tensor, count: int, views: int, channels: int) -> tuple[int, list[int]]:
-    """``(threads, [count, share, lanes])``: how the points in each view are dealt to groups of threads."""
-    if not like.is_cuda:
-        return views * -(-count // SHARE), [count, SHARE, 1]
-    lanes = min(32, 1 << (channels - 1).bit_length())
-    share = max(-(-count * views * lanes // THREADS), 1)
-    return views * -(-count // share) * lanes, [count, share, lanes]
-
-
 class Sample(torch.autograd.Function):
     """``(features [P, V, C], pixels [P, V, 2], depth [P, V], valid [P, V])`` of maps [V, h, w, C_l], contiguous."""
 
@@ -55,7 +45,7 @@ class Sample(torch.autograd.Function):
         pixels, depth = points.new_empty(count, views, 2), points.new_empty(count, views)
         valid = torch.empty(count, views, dtype=torch.bool, device=points.device)
         s = settings
-        groups, dealt = _deal(points, count, views, channels)
+        groups, dealt = deal(points, count, views, channels)
         bridge.launch(
             lookup_kernels(bridge.REAL[points.dtype], maps[0].dtype)[0],
             groups,
@@ -98,7 +88,7 @@ class Sample(torch.autograd.Function):
 def _lookup_adjoint(s: Settings, maps, pixels: Tensor, valid: Tensor, v_features: Tensor, v_pixels: Tensor) -> None:
     """Add the gradient of features to that of pixels."""
     channels = v_features.shape[2]
-    groups, dealt = _deal(pixels, *valid.shape, channels)
+    groups, dealt = deal(pixels, *valid.shape, channels)
     known = map(flat, (pixels, valid, v_features, v_pixels))
     arguments = [*dealt, valid.shape[1], s.width, s.height, flat(_table(maps)), channels, *known]
     kernel = lookup_kernels(bridge.REAL[pixels.dtype], maps[0].dtype)[1]
@@ -132,7 +122,7 @@ def _maps_adjoint(s: Settings, level: Tensor, first: int, pixels: Tensor, valid:
     v_map = bridge.empty(pixels, *level.shape)
     known = list(map(flat, (pixels, valid, v_features, v_map)))
     if pixels.is_cuda:
-        groups, dealt = _deal(pixels, count, views, depth)
+        groups, dealt = deal(pixels, count, views, depth)
         v_map.zero_()
         bridge.launch(atomic(real), groups, [*dealt, *shape, *known], pixels)
     else:

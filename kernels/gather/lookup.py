@@ -8,6 +8,7 @@ With m00, m01, m10, m11 the cells around a pixel (row, column), wx and wy the we
 import torch
 import warp as wp
 
+from ..cells import GROUP_SUM
 from ..once import once
 from .native import STORED, build
 
@@ -68,14 +69,7 @@ for (int p = begin; p < end; p++) {
         v_u += column.slope * x;
         v_v += row.slope * y;
     }
-#if defined(__CUDA_ARCH__)
-    // The threads of a group lie side by side in one warp.
-    const unsigned group = (lanes == 32 ? 0xffffffffu : (1u << lanes) - 1u) << (threadIdx.x & 31 & ~(lanes - 1));
-    for (int offset = lanes / 2; offset > 0; offset /= 2) {
-        v_u += __shfl_xor_sync(group, v_u, offset);
-        v_v += __shfl_xor_sync(group, v_v, offset);
-    }
-#endif
+    v_u = sum_of_group(v_u), v_v = sum_of_group(v_v);
     if (lane == 0) {
         v_pixels.data[2 * i] += v_u;
         v_pixels.data[2 * i + 1] += v_v;
@@ -95,5 +89,5 @@ def lookup_kernels(real, stored: torch.dtype):
     adjoint = {"pixels": reals, "valid": marks, "v_features": reals, "v_pixels": reals}
     return (
         build("look_up", module, real, STORED[stored], _FORWARD, image | cameras | found),
-        build("look_up_adjoint", module, real, STORED[stored], _ADJOINT, image | adjoint),
+        build("look_up_adjoint", module, real, STORED[stored], GROUP_SUM + _ADJOINT, image | adjoint),
     )

@@ -8,6 +8,7 @@ the compiler turns into vectors.
 import torch
 import warp as wp
 
+from ..cells import DEALT, GROUP, PAIR
 from ..native import kernel
 
 LARGEST = 1e15  # coordinates and pixels beyond this count as not finite: their gradients would overflow float32
@@ -50,34 +51,6 @@ struct Seen {
         return front && u >= R(0) && u < R(width) && v >= R(0) && v < R(height);
     }
 };
-
-// The two cells along one axis of a map between whose centres a pixel coordinate lies. Cells share the image's length
-// evenly; beyond the outermost centres their value goes on.
-struct Pair {
-    int first, second;
-    R weight;  // of the second
-    R slope;   // of that weight, per pixel
-    inline Pair(R pixel, int cells, int length) {
-        const R scale = R(cells) / R(length), at = pixel * scale - R(0.5), last = R(cells - 1);
-        slope = at > R(0) && at < last ? scale : R(0);
-        const R held = at > R(0) ? (at < last ? at : last) : R(0);
-        first = (int)held;
-        weight = held - R(first);
-        second = weight > R(0) ? first + 1 : first;  // a cell without weight is not looked at, whatever it holds
-    }
-};
-"""
-
-# The points of one view that a group of threads goes through, and which of the group this thread is. Groups go view by
-# view, so that few maps at a time have to stay in the caches.
-_GROUP = r"""
-#if defined(__CUDA_ARCH__)
-const int STEP = lanes, lane = index % lanes;
-#else
-constexpr int STEP = 1, lane = 0;
-#endif
-const int shares = (count + share - 1) / share, view = index / lanes / shares;
-const int begin = index / lanes % shares * share, end = begin + share < count ? begin + share : count;
 """
 
 # A pyramid level in the table of :mod:`.functions`, and the four cells of it around a pixel.
@@ -106,13 +79,13 @@ struct Corners {
 def build(name: str, module: str, real, stored: str | None, source: str, arguments: dict):
     """A kernel for :func:`bridge.launch` whose C++ source sees the index of its element as ``index``.
 
-    ``R`` is the scalar type ``real``. With ``stored``, the C++ type ``M`` of maps, a thread is one of a group (``_GROUP``).
+    ``R`` is the scalar type ``real``. With ``stored``, the C++ type ``M`` of maps, a thread is one of a group (``GROUP``).
     """
     scalar = "float" if real is wp.float32 else "double"
     types = f"\ntypedef {scalar} R;\nconstexpr R LARGEST = R({LARGEST});\n"
     arguments = {**arguments, "first_index": int}
     if stored:
         types += f"typedef {stored} M;\n"
-        source = _LEVELS + _GROUP + source
-        arguments = {"count": int, "share": int, "lanes": int, **arguments}
-    return kernel(name, module, _PRAGMA + types + _PRELUDE + source, arguments, elements=True)
+        source = _LEVELS + GROUP + source
+        arguments = DEALT | arguments
+    return kernel(name, module, _PRAGMA + types + PAIR + _PRELUDE + source, arguments, elements=True)

@@ -14,6 +14,6 @@ def test_same_bits_every_time_and_with_any_number_of_threads(pytestconfig):
         ).stdout.splitlines()
         for threads in (1, 1, 2)
     ]  # fmt: skip
-    assert len(found[0]) == 16
+    assert len(found[0]) == 18
     for name, other in (("another process", found[1]), ("two threads", found[2])):
         assert other == found[0], name

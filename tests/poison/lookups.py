@@ -1,9 +1,10 @@
-"""Poisoned points, cameras and cells of maps. What is bad spoils only what it is looked up with."""
+"""Poisoned points, cameras, and cells of maps and planes. What is bad spoils only what it is looked up with."""
 
 from __future__ import annotations
 
 import torch
 from semaflow.kernels import gather
+from semaflow.kernels.planes import sample_planes
 
 from .dice import Dice, close, same
 
@@ -63,4 +64,43 @@ def sampled(dice: Dice) -> None:
         assert all(x.isfinite().all() for x in run(dirty, weights)[1]), "a gradient is not finite"
 
 
-CASES = {"gather": sampled}
+def on_planes(dice: Dice) -> None:
+    dims, count, channels = 3 + dice.pick(2), 5 + dice.pick(20), dice.of((1, 8, 11))
+    places = 2.4 * dice.rand(count, dims) - 1.2
+    space = [dice.randn(3, n, n, channels) for n in (9, 4)]
+    time = [dice.randn(3, 5, *x.shape[2:]) for x in space] if dims == 4 else []
+    dirty = [x.clone() for x in (places, *space, *time)]
+    healthy = torch.ones(count, dtype=torch.bool)
+    poisons_cell = dice.pick(2)
+    if poisons_cell:
+        plane, row, column = dice.pick(3), dice.pick(9), dice.pick(9)
+        dice.poison(dirty[1][plane, row, column])
+        x, y = ((0, 1), (0, 2), (1, 2))[plane]
+        at = (4.5 * (places + 1) - 0.5).clamp(0, 8)  # in cells; beyond the outermost middles values go on
+        healthy = ((at[:, x] - column).abs() >= 1.0) | ((at[:, y] - row).abs() >= 1.0)
+    else:
+        for row in dice.some(count):
+            dice.poison(dirty[0][row])
+            healthy[row] = False
+    incoming = dice.randn(count, 2 * channels)
+
+    def run(inputs, incoming):
+        leaves = [x.clone().requires_grad_(True) for x in inputs]
+        features = sample_planes(leaves[0], leaves[1:3], leaves[3:])
+        features.backward(incoming)
+        return features.detach(), [x.grad for x in leaves]
+
+    # What is poisoned is without weight, so that the others' gradients must be those of a clean scene.
+    kept = incoming * healthy[:, None]
+    features, gradients = run(dirty, kept)
+    expected, truth = run([places, *space, *time], kept)
+    same("features", features[healthy], expected[healthy])
+    same("gradient of places", gradients[0][healthy], truth[0][healthy])
+    if not poisons_cell:
+        assert features.isfinite().all(), "features are not finite"
+        for a, b in zip(gradients[1:], truth[1:], strict=True):
+            close("gradient of planes", a, b)
+        assert all(x.isfinite().all() for x in run(dirty, incoming)[1]), "a gradient is not finite"
+
+
+CASES = {"gather": sampled, "planes": on_planes}

@@ -123,3 +123,7 @@ T __shfl_xor_sync(unsigned, T x, int offset) {
 }
 template <class T>
 void atomicAdd(T* to, T x) { *to += x; }
+namespace wp {
+template <class T>
+void atomic_add(T* to, T x) { *to += x; }
+}  // namespace wp

@@ -9,7 +9,7 @@ from pathlib import Path
 import warp as wp
 from torch import Tensor
 
-SCALARS = {wp.float32: "float", wp.float64: "double", wp.int32: "int", wp.int64: "long long"}
+SCALARS = {wp.float32: "float", wp.float64: "double", wp.int32: "int", wp.int64: "int64_t"}
 
 
 class BlockKernel:

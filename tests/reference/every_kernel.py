@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 
 import torch
-from semaflow.kernels import advect, composite, gather, splat
+from semaflow.kernels import advect, composite, gather, planes, splat
 from semaflow.kernels.neighbors import nearest
 from semaflow.kernels.raycast import TriangleMesh
 from torch import Tensor
@@ -84,6 +84,13 @@ def sampled(g: torch.Generator):
     return with_gradients(gather.sample_views(*inputs, 90, 70)[:3], inputs)
 
 
+def on_planes(dims: int, g: torch.Generator):
+    inputs = leaves(2.2 * torch.rand(5000, dims, generator=g) - 1.1)
+    inputs += leaves(*(torch.randn(3, n, n, c, generator=g) for n, c in ((64, 8), (16, 13))))
+    inputs += leaves(*(torch.randn(3, 12, *x.shape[2:], generator=g) for x in inputs[1:] if dims == 4))
+    return with_gradients((planes.sample_planes(inputs[0], inputs[1:3], inputs[3:]),), inputs)
+
+
 def trajectories(method: str, g: torch.Generator):
     inputs = leaves(torch.rand(3000, 3, generator=g), torch.linspace(0, 1, 9), torch.randn(4, 4, 4, 4, 3, generator=g))
     path = advect.trajectories(*inputs, method, box=[[0, 0, 0], [1, 1, 1]], rtol=1e-3, atol=1e-3)
@@ -119,6 +126,8 @@ def kernels() -> dict:
         "static and dynamic": lambda: static_dynamic(g),
         "scans": lambda: scans(g),
         "gather": lambda: sampled(g),
+        "planes of space": lambda: on_planes(3, g),
+        "planes of space and time": lambda: on_planes(4, g),
         "advection, rk4": lambda: trajectories("rk4", g),
         "advection, dopri5": lambda: trajectories("dopri5", g),
         "carry": lambda: carry(g),
