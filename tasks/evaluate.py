@@ -16,7 +16,7 @@ from ..scenes.splits import LabelSplit
 from .likeness import Likeness
 from .masks import object_masks
 from .progress import console
-from .scores import Prediction, image_quality, label_quality, mask_quality, track_quality
+from .scores import Prediction, Remembered, image_quality, label_quality, mask_quality, track_quality
 from .select import by_click
 from .selection import Selection
 from .targets import Target, labelled, targets
@@ -102,6 +102,16 @@ def labels_quality(field, scene: Scene, split: LabelSplit) -> dict:
     return {key: quality for key, quality in scores.items() if quality}
 
 
+def field_quality(field, scene: Scene, split: LabelSplit | None = None) -> dict:
+    """Pictures and classes of the held-out frames, as from :func:`image_quality` and :func:`labels_quality`.
+
+    ``split`` is that of the labels that the field was made with; None: all.
+    """
+    shown = Remembered(field)
+    pictures = image_quality(shown, scene) if scene.test else {}
+    return pictures | labels_quality(shown, scene, split or LabelSplit.full(len(scene.train)))
+
+
 def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool = True,
              split: LabelSplit | None = None) -> dict:
     """Everything that the scene's truth allows to be measured of a field.
@@ -121,9 +131,10 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
     """
     start = time.perf_counter()
     result: dict = {"held_out": bool(scene.test)}
-    result.update(image_quality(field, scene, "test" if scene.test else "train"))
+    shown = Remembered(field)
+    result.update(image_quality(shown, scene, "test" if scene.test else "train"))
     if train and scene.test:
-        result["train"] = image_quality(field, scene, "train")
+        result["train"] = image_quality(shown, scene, "train")
     found = targets(scene)
     if found and (objects or field.semantics() is not None):
         selections, result["selected"] = select_targets(field, scene, found, objects)
@@ -135,7 +146,7 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
             result["masks"] = mask_quality(scene.split("test"), found, predict)
         if train or not scene.test:
             result["masks_train"] = mask_quality(scene.split("train"), found, predict)
-    result.update(labels_quality(field, scene, split or LabelSplit.full(len(scene.train))))
+    result.update(labels_quality(shown, scene, split or LabelSplit.full(len(scene.train))))
     if scene.tracks is not None:
         result["tracks"] = track_quality(field, scene, found)
     result[field.primitives] = field.count

@@ -243,7 +243,7 @@ def train(trainer: Trainer, made: Run) -> None:
 def finish(made: Run, trainer: Trainer) -> None:
     """Write field, PLY, refined cameras and metrics; the checkpoint has served."""
     from ..fields.gaussians.ply import write_ply
-    from .evaluate import image_quality, labels_quality
+    from .evaluate import field_quality
 
     field, scene = trainer.field.eval(), made.scene
     if trainer.config.pose_rate:
@@ -252,7 +252,7 @@ def finish(made: Run, trainer: Trainer) -> None:
     field.save(made.folder)
     with torch.no_grad():
         write_ply(made.folder / "field.ply", field)
-        quality = (image_quality(field, scene) if scene.test else {}) | labels_quality(field, scene, made.split)
+        quality = field_quality(field, scene, made.split)
     made.__dict__["field"] = field
     metrics = {
         **quality, "train_seconds": trainer.seconds, "iterations": trainer.iteration, "gaussians": field.count,

@@ -190,7 +190,7 @@ def train(trainer: FlowTrainer, made: Run) -> None:
 
 def finish(made: Run, trainer: FlowTrainer) -> None:
     """Write field and metrics; the checkpoint has served."""
-    from .evaluate import image_quality, labels_quality
+    from .evaluate import field_quality
     from .fit import machine, peak_memory
 
     field = trainer.field.eval()
@@ -200,8 +200,7 @@ def finish(made: Run, trainer: FlowTrainer) -> None:
     quality: dict = {}
     for name, scene in zip(field.names, made.scenes, strict=True):
         field.of(name)
-        split = made.split if made.split.unseen else LabelSplit.full(len(scene.train))
-        own = (image_quality(field, scene) if scene.test else {}) | labels_quality(field, scene, split)
+        own = field_quality(field, scene, made.split if made.split.unseen else None)
         if len(field.names) == 1:
             quality = own
         else:

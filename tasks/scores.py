@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,25 @@ from .progress import bar
 from .targets import Target
 
 Prediction = dict[str, Tensor]  # masks [H, W] bool by the target's name
+
+
+class Remembered:
+    """A field that renders classes along with colours, and remembers them for when they are scored."""
+
+    def __init__(self, field):
+        self.field, self.label_names = field, field.label_names
+        self._labels: dict = {}
+
+    def render(self, camera, time: float, channels: Sequence[str] = ("color",)):
+        """As the field's; of a view whose colours were rendered before, the channel ``logits`` has ``labels`` alone."""
+        key = (id(camera), time)
+        if tuple(channels) == ("logits",) and key in self._labels:
+            return SimpleNamespace(labels=self._labels[key][1].long())
+        if not self.label_names:
+            return self.field.render(camera, time, channels=channels)
+        made = self.field.render(camera, time, channels=(*channels, "logits"))
+        self._labels[key] = camera, made.labels.short()
+        return made
 
 
 @dataclass
