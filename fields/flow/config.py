@@ -25,9 +25,9 @@ class FlowConfig(Settings):
     log_every: int = 20
     # what the networks are told
     encoding: str = "planes"  # planes of learned features, or waves of position and time
-    plane_resolution: int = 128
+    plane_resolution: int = 256
     plane_channels: int = 8
-    plane_levels: int = 3
+    plane_levels: int = 4
     moments: int = 24  # cells of the planes along time
     octaves: int = 10  # of the waves
     encoder: str = "classical"  # of flow features: a name, local folder or hub id; learned (with the field); none
@@ -66,7 +66,7 @@ class FlowConfig(Settings):
     static_rays: int = 128
     dynamic_rays: int = 128
     # schedule
-    static_iterations: int = 600
+    static_iterations: int = 1500
     dynamic_iterations: int = 1500
     rate: float = 5e-3
     rate_end: float = 5e-4

@@ -17,6 +17,8 @@ from .losses import DYNAMIC, NEEDS, STATIC, Context
 from .render import Rays, trace, trace_static
 from .targets import Batch, Targets, draw
 
+ROUGHNESS_EVERY = 4  # iterations
+
 
 class FlowTrainer:
     """Fits ``field`` to the targets of its clips, one random frame of each in every step.
@@ -69,7 +71,7 @@ class FlowTrainer:
         self.field.moving = not self.still
         return torch.optim.Adam(
             [{"params": parameters, "name": name} for name, parameters in groups.items() if parameters],
-            lr=self.config.rate, eps=1e-15,
+            lr=self.config.rate, eps=1e-15, fused=True,
         )
 
     def _schedule(self) -> None:
@@ -138,9 +140,10 @@ class FlowTrainer:
             weight = getattr(self.config, name)
             if weight and name not in self.missing:
                 found[name] = weight * loss(context)
-        if self.config.roughness and context.clip.space is not None:
+        # Reading whole planes takes as long as a step's rays, and what it says changes slowly.
+        if self.config.roughness and context.clip.space is not None and self.iteration % ROUGHNESS_EVERY == 0:
             planes = context.clip.space if self.still else context.clip.spacetime
-            found["roughness"] = self.config.roughness * planes.roughness()
+            found["roughness"] = ROUGHNESS_EVERY * self.config.roughness * planes.roughness()
         return found
 
     def _error(self, context: Context) -> Tensor:
