@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ...scenes import BadInput, Camera
 from ..rendering import Rendering
 from .clip import Clip
 from .render import Rays, trace
 
-CHUNK = 4096  # rays at a time
+CHUNK = {"cpu": 1 << 10, "cuda": 1 << 14}  # rays at a time; on the CPU what is said of their samples stays in caches
 CHANNELS = ("color", "depth", "logits", "dynamicness")
 
 
@@ -33,24 +34,25 @@ class FlowState:
         camera = camera.to(self.clip.center.device)
         center, directions = camera.rays()
         directions = directions.reshape(-1, 3)
-        parts = []
-        for chunk in directions.split(CHUNK):
+        parts: list[dict[str, Tensor]] = []
+        for chunk in directions.split(CHUNK[directions.device.type]):
             rays = Rays(center.expand_as(chunk), chunk)
-            parts.append(trace(self.field, self.clip, rays, self.time, logits="logits" in channels, edit=self.edit))
-        shape = camera.height, camera.width
+            traced = trace(self.field, self.clip, rays, self.time, logits="logits" in channels, edit=self.edit)
+            full = traced.layers.full
+            seen = {"alpha": full.opacities, "depth": full.depths, "dynamicness": traced.layers.dynamicness}
+            parts.append({**seen, **full.values})
 
-        def image(read, size: int | None = None):
-            whole = torch.cat([read(part) for part in parts])
-            return whole.view(*shape) if size is None else whole.view(*shape, size)
+        def image(name: str) -> Tensor:
+            whole = torch.cat([part[name].flatten(1) for part in parts])
+            return whole.view(camera.height, camera.width, -1)
 
-        rendering = Rendering(camera, self.time, image(lambda part: part.layers.full.opacities))
+        rendering = Rendering(camera, self.time, image("alpha")[..., 0])
         if "color" in channels:
-            rendering.color = image(lambda part: part.layers.full.values["color"], 3)
+            rendering.color = image("color")
         if "depth" in channels:
-            depth = image(lambda part: part.layers.full.depths)
-            rendering.depth = depth / rendering.alpha.clamp_min(1e-6)
+            rendering.depth = image("depth")[..., 0] / rendering.alpha.clamp_min(1e-6)
         if "logits" in channels:
-            rendering.logits = image(lambda part: part.layers.full.values["logits"], parts[0].logits.shape[-1])
+            rendering.logits = image("logits")
         if "dynamicness" in channels:
-            rendering.values = image(lambda part: part.layers.dynamicness, 1)
+            rendering.values = image("dynamicness")
         return rendering
