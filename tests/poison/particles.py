@@ -35,12 +35,13 @@ def trajectories(dice: Dice) -> None:
             dice.poison(dirty_points[row])
             healthy[row] = False
     else:
-        # A particle has met a node if it or its gradient goes elsewhere when the node is an ordinary other one.
+        # A particle has met a node, be it with the least of weights, if it or its gradient goes elsewhere when the
+        # node is another one.
         other = grid.clone()
         for _ in range(1 + dice.pick(2)):
             node = dice.pick(4), dice.pick(5), dice.pick(6), dice.pick(4)
             dice.poison(dirty_grid[node])
-            other[node] += 1.0
+            other[node] = 1e30
         path, gradients = run(points, other, weights)
         healthy = (path == expected).flatten(1).all(1) & (gradients[0] == truth[0]).all(1)
     weights = weights * healthy[:, None, None]
