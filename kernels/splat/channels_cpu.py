@@ -216,10 +216,11 @@ while (true) {
                 const int g = batch.group[i];
                 const R dy = R(g / 2) - y;
                 const V dx = Vec::iota() + (R(g % 2 * LANES) - x);
-                const V left = rest[g] - batch.weight[i] * dots[i];
+                const auto counts = batch.weight[i] > V{};
+                const V left = rest[g] - Vec::keep(counts, batch.weight[i] * dots[i]);
                 rest[g] = left;
                 const V slope = before[i] * dots[i] - left / (R(1) - alphas[i]);
-                const V q = Vec::keep(batch.weight[i] > V{}, slopes[i] * slope);
+                const V q = Vec::keep(counts, slopes[i] * slope);
                 const V qx = q * dx, qy = q * dy;
                 sum[0] += q;
                 sum[1] += qx;

@@ -92,11 +92,11 @@ while (true) {
                     if (!Vec::any(w)) continue;
                     V c = f[0] * v[0][g];
                     for (int d = 1; d < D; d++) c += f[d] * v[d][g];
-                    const V left = rest[g] - w * c;
+                    // Pixels without weight do not count: their gradients may be no numbers, c beyond all numbers.
+                    const M counts = w > V{};
+                    const V left = rest[g] - Vec::keep(counts, w * c);
                     rest[g] = left;
                     const V slope = T * c - left / (constants.one - alpha);
-                    // Pixels without weight do not count: their gradients may be no numbers.
-                    const M counts = w > V{};
                     const V q = Vec::keep(counts & (raw <= constants.alpha_max), alpha * slope);
                     const V qy = q * dy;
                     q0 += q;

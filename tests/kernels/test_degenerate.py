@@ -275,3 +275,25 @@ def test_same_bits_every_time(channels, device):
         assert torch.equal(alpha, alpha_again)
         for name in Gaussians.DIFFERENTIABLE:
             assert torch.equal(grads[name], grads_again[name]), name
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("channels", [3, 40])
+def test_a_colour_at_the_end_of_all_numbers_reaches_only_pixels_that_show_it(channels, device):
+    scene = scene_of(channels=channels, device=device)
+    bright = poisoned(scene, 7, colors=torch.full((channels,), 3e38))
+    with torch.no_grad():
+        seen = bright.render(splat.rasterization)[0].abs().amax(-1, keepdim=True) > 1e10
+    assert seen.any() and not seen.all()
+
+    def found(case):
+        leaves = case.leaves()
+        image, _, _ = leaves.render(splat.rasterization)
+        weights = torch.linspace(1, 2, image.numel(), device=image.device).view_as(image)
+        image.backward(weights * ~seen)
+        return {name: getattr(leaves, name).grad for name in Gaussians.PRIMITIVES}
+
+    found_bright, truth = found(bright), found(scene)
+    for name in Gaussians.PRIMITIVES:
+        scale = float(truth[name].abs().max())
+        torch.testing.assert_close(found_bright[name], truth[name], rtol=1e-4, atol=1e-5 * scale)
