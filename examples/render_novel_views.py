@@ -1,14 +1,14 @@
 """Render a field from where no camera was: an orbit, and the held-out views of a test path.
 
 One pass per picture gives colour, depth, features (their principal components as colours),
-semantics (selected things in colour, the rest in grey) and correspondence (what moves, coloured
-by where its matter is at the middle frame). Time runs on while the camera moves, and a depth
-map's colours mean the same in every picture of a path.
+semantics (the classes of labels), objects (selected things in colour, the rest in grey) and
+correspondence (what moves, coloured by where its matter is at the middle frame). Time runs on
+while the camera moves, and a depth map's colours mean the same in every picture of a path.
 
     python examples/render_novel_views.py
 
 Writes orbit/rgb.mp4, orbit/depth.mp4, orbit/features.mp4, orbit/semantics.mp4,
-orbit/correspondence.mp4, test/rgb.mp4, and numbered pictures such as test/rgb/00000.png; checks
+orbit/objects.mp4, orbit/correspondence.mp4, test/rgb.mp4, and numbered pictures such as test/rgb/00000.png; checks
 colour and depth of the held-out views.
 """
 
