@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
+import yaml
 
 from ..fields.gaussians.config import PRESETS, FitConfig, preset
 from ..fields.gaussians.field import GaussianField
@@ -22,6 +23,8 @@ from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
 from .run import Run
+
+READING = ("cameras", "max_width", "every", "max_frames", "holdout")  # options of all readers, each with a flag
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=None, help="take every n-th frame")
     parser.add_argument("--max-frames", type=int, default=None, help="take at most this many frames")
     parser.add_argument("--holdout", type=int, default=None, help="hold out every n-th frame as test; 0 for none")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE",
+        help="an option of the scene's reader that has no flag here, value in YAML; a name that is none lists all",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
 
 
@@ -61,14 +68,12 @@ def learner(method: str) -> Callable[..., Run]:
 
 def asked(arguments: argparse.Namespace) -> dict:
     """What the command line says, as arguments of :func:`fit`."""
-    names = ("cameras", "max_width", "every", "max_frames", "holdout")
-    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    changes = {}
-    for pair in arguments.set:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise BadInput(f"--set {pair!r}: expected NAME=VALUE")
-        changes[name] = value
+    options = {name: getattr(arguments, name) for name in READING if getattr(arguments, name) is not None}
+    for name, value in pairs(arguments.option, "--option"):
+        if name in READING:
+            raise BadInput(f"--option {name}: expected --{name.replace('_', '-')} instead")
+        options[name] = plain(name, value)
+    changes = dict(pairs(arguments.set, "--set"))
     for name in ("teacher", "semantics"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
@@ -77,6 +82,25 @@ def asked(arguments: argparse.Namespace) -> dict:
         "preset_name": arguments.preset,
         "format": arguments.format, "options": options, **changes,
     }
+
+
+def pairs(given: list[str], flag: str) -> list[tuple[str, str]]:
+    """Names and values of ``NAME=VALUE``; BadInput names the ``flag`` that something else was given to."""
+    found = []
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"{flag} {pair!r}: expected NAME=VALUE")
+        found.append((name, value))
+    return found
+
+
+def plain(name: str, value: str):
+    """What the YAML ``value`` of the option ``name`` says."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise BadInput(f"--option {name}: expected a value in YAML, got {value!r}") from None
 
 
 def fit(source: str | Path, output: str | Path, preset_name: str = "fast", format: str | None = None,
