@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--teacher", default=None, help="feature teacher: a name, local folder, hub id or maps")
     parser.add_argument("--semantics", default=None, choices=["lift", "distill", "none"], help="how features come in")
+    parser.add_argument(
+        "--moving", default=None, metavar="CLASSES",
+        help="comma separated, what moves: wherever there are labels, these classes are the motion mask",
+    )
     parser.add_argument("--cameras", default=None, help="your own cameras: COLMAP folder, transforms.json or npz")
     parser.add_argument("--format", default=None, help="scene format, when detection guesses wrong")
     parser.add_argument("--max-width", type=int, default=None, help="shrink wider images to this width")
@@ -77,6 +81,8 @@ def asked(arguments: argparse.Namespace) -> dict:
     for name in ("teacher", "semantics"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
+    if arguments.moving is not None:
+        changes["moving_classes"] = arguments.moving
     return {
         "source": arguments.scene if len(arguments.scene) > 1 else arguments.scene[0], "output": arguments.output,
         "preset_name": arguments.preset,
@@ -116,6 +122,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     Raises BadInput: unusable input, an unknown setting, labels that are asked for and not there or of unknown classes,
     or a folder that holds a run already.
     """
+    from ..scenes.motion.named import class_ids
     from ..scenes.teachers import located, teacher
 
     if not isinstance(source, (str, Path)):
@@ -130,6 +137,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     chosen = split(len(scene.train))
     if chosen.unseen and not labelled(chosen.seen(scene)):
         raise BadInput(f"{source}: label: no frame that is to give labels has any")
+    class_ids(config.moving_classes, scene.label_names)
     if config.semantics != "none":
         teacher(config.teacher)  # where it cannot be had, that is better said before the cameras are estimated
     scene = posed(scene)
@@ -188,8 +196,10 @@ def suited(config: FitConfig, scene: Scene, asked: Collection[str] = ()) -> FitC
 def learn(made: Run, config: FitConfig) -> Run:
     """Train, lift semantics and labels and write everything into the run folder."""
     from ..scenes.motion.masks import motion_masks
+    from ..scenes.motion.named import with_moving
 
-    scene, checkpoint = made.split.seen(made.scene), made.folder / "checkpoint.safetensors"
+    scene = with_moving(made.split.seen(made.scene), config.moving_classes)
+    checkpoint = made.folder / "checkpoint.safetensors"
     torch.manual_seed(config.seed)
     maps = None if config.semantics == "none" else teacher_maps(made, scene, config)
     moving = motion_masks(scene) if config.moving else None
