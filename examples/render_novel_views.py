@@ -32,14 +32,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder; a temporary one if absent")
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
-    simulate("balls", frames=24, width=160, height=90, test=4).save(folder / "scene")
+    simulate("balls", frames=12, width=128, height=72, test=4).save(folder / "scene")
     run = fit(folder / "scene", folder / "run", "tiny", teacher="scene", iterations=250)
     frames = run.scene.split("train")
     for target in targets(run.scene)[:2]:
         frame, pixel = target.click(frames)
         select(run, target.name, frame=frames.index(frame), click=pixel)
 
-    render(run, "orbit", CHANNELS, frames=12, width=320, output=folder / "orbit")
+    render(run, "orbit", CHANNELS, frames=8, width=160, output=folder / "orbit")
     render(run, "test", ("rgb",), output=folder / "test")
     print(f"wrote {folder / 'orbit'} and {folder / 'test'}")
     check(run, folder / "test")
