@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder; a temporary one if absent")
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
-    simulate("balls", frames=24, width=160, height=90, test=4).save(folder / "scene")
+    simulate("balls", frames=12, width=128, height=72, test=4).save(folder / "scene")
     run = complete(folder / "scene", folder / "run", 25, preset_name="tiny", iterations=300)
     print(f"labels of frames {run.split.labelled} given, of {len(run.split.unseen)} others found")
     check(run)

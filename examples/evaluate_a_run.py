@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder; a temporary one if absent")
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
-    simulate("balls", frames=24, width=160, height=90, test=4).save(folder / "scene")
+    simulate("balls", frames=12, width=128, height=72, test=4).save(folder / "scene")
     run = fit(folder / "scene", folder / "run", "tiny", teacher="scene", iterations=300)
 
     figures = evaluate(run.field, run.scene)

@@ -1,14 +1,14 @@
 """Render a field from where no camera was: an orbit, and the held-out views of a test path.
 
 One pass per picture gives colour, depth, features (their principal components as colours),
-semantics (selected things in colour, the rest in grey) and correspondence (what moves, coloured
-by where its matter is at the middle frame). Time runs on while the camera moves, and a depth
-map's colours mean the same in every picture of a path.
+semantics (the classes of labels), objects (selected things in colour, the rest in grey) and
+correspondence (what moves, coloured by where its matter is at the middle frame). Time runs on
+while the camera moves, and a depth map's colours mean the same in every picture of a path.
 
     python examples/render_novel_views.py
 
 Writes orbit/rgb.mp4, orbit/depth.mp4, orbit/features.mp4, orbit/semantics.mp4,
-orbit/correspondence.mp4, test/rgb.mp4, and numbered pictures such as test/rgb/00000.png; checks
+orbit/objects.mp4, orbit/correspondence.mp4, test/rgb.mp4, and numbered pictures such as test/rgb/00000.png; checks
 colour and depth of the held-out views.
 """
 
@@ -32,14 +32,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder; a temporary one if absent")
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
-    simulate("balls", frames=24, width=160, height=90, test=4).save(folder / "scene")
+    simulate("balls", frames=12, width=128, height=72, test=4).save(folder / "scene")
     run = fit(folder / "scene", folder / "run", "tiny", teacher="scene", iterations=250)
     frames = run.scene.split("train")
     for target in targets(run.scene)[:2]:
         frame, pixel = target.click(frames)
         select(run, target.name, frame=frames.index(frame), click=pixel)
 
-    render(run, "orbit", CHANNELS, frames=12, width=320, output=folder / "orbit")
+    render(run, "orbit", CHANNELS, frames=8, width=160, output=folder / "orbit")
     render(run, "test", ("rgb",), output=folder / "test")
     print(f"wrote {folder / 'orbit'} and {folder / 'test'}")
     check(run, folder / "test")

@@ -6,7 +6,16 @@ import dataclasses
 
 from ..scenes import BadInput
 
-CASTS = {"int": int, "float": float, "str": str, "bool": lambda v: str(v).lower() in ("1", "true", "yes", "on")}
+
+def _texts(value) -> tuple[str, ...]:
+    """Texts, or one of several with commas between them."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+
+
+CASTS = {
+    "int": int, "float": float, "str": str, "bool": lambda v: str(v).lower() in ("1", "true", "yes", "on"),
+    "tuple[str, ...]": _texts,
+}  # fmt: skip
 
 
 class Settings:

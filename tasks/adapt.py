@@ -13,6 +13,7 @@ from ..fields.flow.field import FlowField
 from ..scenes import BadInput, load
 from ..scenes.encoders import Code
 from ..scenes.labels import common_classes, in_classes, with_classes
+from ..scenes.motion.named import class_ids
 from . import fit as fitting
 from .fit_flow import prepared, trained
 from .run import Run
@@ -52,7 +53,9 @@ def adapt(start: str | Path, source: str | Path, output: str | Path, format: str
     static, dynamic = STEPS
     settings = {"static_iterations": static, "dynamic_iterations": dynamic, **changes}
     config = field.config.replaced(**settings)
-    scene = fitting.posed(in_classes(with_classes(load(source, format, **(options or {}))), field.label_names))
+    scene = in_classes(with_classes(load(source, format, **(options or {}))), field.label_names)
+    class_ids(config.moving_classes, scene.label_names)
+    scene = fitting.posed(scene)
     where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options or {}}
     made = Run.create(output, FlowField.kind, where, {"name": config.encoder}, dataclasses.asdict(config))
     made.save_scene(*common_classes([scene]))

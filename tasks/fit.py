@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
+import yaml
 
 from ..fields.gaussians.config import PRESETS, FitConfig, preset
 from ..fields.gaussians.field import GaussianField
@@ -23,6 +24,8 @@ from .device import device
 from .progress import bar, console
 from .run import Run
 
+READING = ("cameras", "max_width", "every", "max_frames", "holdout")  # options of all readers, each with a flag
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
@@ -33,12 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--teacher", default=None, help="feature teacher: a name, local folder, hub id or maps")
     parser.add_argument("--semantics", default=None, choices=["lift", "distill", "none"], help="how features come in")
+    parser.add_argument(
+        "--moving", default=None, metavar="CLASSES",
+        help="comma separated, what moves: wherever there are labels, these classes are the motion mask",
+    )
     parser.add_argument("--cameras", default=None, help="your own cameras: COLMAP folder, transforms.json or npz")
     parser.add_argument("--format", default=None, help="scene format, when detection guesses wrong")
     parser.add_argument("--max-width", type=int, default=None, help="shrink wider images to this width")
     parser.add_argument("--every", type=int, default=None, help="take every n-th frame")
     parser.add_argument("--max-frames", type=int, default=None, help="take at most this many frames")
     parser.add_argument("--holdout", type=int, default=None, help="hold out every n-th frame as test; 0 for none")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE",
+        help="an option of the scene's reader that has no flag here, value in YAML; a name that is none lists all",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
 
 
@@ -61,22 +72,41 @@ def learner(method: str) -> Callable[..., Run]:
 
 def asked(arguments: argparse.Namespace) -> dict:
     """What the command line says, as arguments of :func:`fit`."""
-    names = ("cameras", "max_width", "every", "max_frames", "holdout")
-    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    changes = {}
-    for pair in arguments.set:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise BadInput(f"--set {pair!r}: expected NAME=VALUE")
-        changes[name] = value
+    options = {name: getattr(arguments, name) for name in READING if getattr(arguments, name) is not None}
+    for name, value in pairs(arguments.option, "--option"):
+        if name in READING:
+            raise BadInput(f"--option {name}: expected --{name.replace('_', '-')} instead")
+        options[name] = plain(name, value)
+    changes = dict(pairs(arguments.set, "--set"))
     for name in ("teacher", "semantics"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
+    if arguments.moving is not None:
+        changes["moving_classes"] = arguments.moving
     return {
         "source": arguments.scene if len(arguments.scene) > 1 else arguments.scene[0], "output": arguments.output,
         "preset_name": arguments.preset,
         "format": arguments.format, "options": options, **changes,
     }
+
+
+def pairs(given: list[str], flag: str) -> list[tuple[str, str]]:
+    """Names and values of ``NAME=VALUE``; BadInput names the ``flag`` that something else was given to."""
+    found = []
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"{flag} {pair!r}: expected NAME=VALUE")
+        found.append((name, value))
+    return found
+
+
+def plain(name: str, value: str):
+    """What the YAML ``value`` of the option ``name`` says."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise BadInput(f"--option {name}: expected a value in YAML, got {value!r}") from None
 
 
 def fit(source: str | Path, output: str | Path, preset_name: str = "fast", format: str | None = None,
@@ -92,6 +122,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     Raises BadInput: unusable input, an unknown setting, labels that are asked for and not there or of unknown classes,
     or a folder that holds a run already.
     """
+    from ..scenes.motion.named import class_ids
     from ..scenes.teachers import located, teacher
 
     if not isinstance(source, (str, Path)):
@@ -106,6 +137,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     chosen = split(len(scene.train))
     if chosen.unseen and not labelled(chosen.seen(scene)):
         raise BadInput(f"{source}: label: no frame that is to give labels has any")
+    class_ids(config.moving_classes, scene.label_names)
     if config.semantics != "none":
         teacher(config.teacher)  # where it cannot be had, that is better said before the cameras are estimated
     scene = posed(scene)
@@ -164,8 +196,10 @@ def suited(config: FitConfig, scene: Scene, asked: Collection[str] = ()) -> FitC
 def learn(made: Run, config: FitConfig) -> Run:
     """Train, lift semantics and labels and write everything into the run folder."""
     from ..scenes.motion.masks import motion_masks
+    from ..scenes.motion.named import with_moving
 
-    scene, checkpoint = made.split.seen(made.scene), made.folder / "checkpoint.safetensors"
+    scene = with_moving(made.split.seen(made.scene), config.moving_classes)
+    checkpoint = made.folder / "checkpoint.safetensors"
     torch.manual_seed(config.seed)
     maps = None if config.semantics == "none" else teacher_maps(made, scene, config)
     moving = motion_masks(scene) if config.moving else None

@@ -19,6 +19,7 @@ from ..fields.flow.trainer import FlowTrainer
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import append_text, write_json
 from ..scenes.labels import common_classes, labelled, with_classes
+from ..scenes.motion.named import class_ids, with_moving
 from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
@@ -36,8 +37,8 @@ def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, pres
         split: makes of the number of a scene's training frames which of their labels and pictures are used.
         changes: settings of :class:`FlowConfig` to change; ``teacher`` is another name for ``encoder``.
 
-    Raises BadInput: unusable input, an unknown setting, a loss asked for whose input is missing, a scene without the
-    labels that were asked for, or a folder that holds a run already.
+    Raises BadInput: unusable input, an unknown setting or class, a loss asked for whose input is missing, a scene
+    without the labels that were asked for, or a folder that holds a run already.
     """
     from .fit import posed
 
@@ -53,8 +54,10 @@ def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, pres
         chosen = split(len(scene.train))
         if chosen.unseen and not labelled(chosen.seen(scene)):
             raise BadInput(f"{path}: label: no frame that is to give labels has any")
-        scenes.append(posed(scene))
+        scenes.append(scene)
         where.append({"path": str(Path(path).resolve()), "format": scene.format or format, "options": options})
+    class_ids(config.moving_classes, common_classes(scenes)[0].label_names)
+    scenes = [posed(scene) for scene in scenes]
     if len({len(scene.train) for scene in scenes}) > 1 and split(len(scenes[0].train)).unseen:
         raise BadInput(f"{sources[-1]}: expected as many training frames as {sources[0]} for one split of both")
     chosen = split(len(scenes[0].train))
@@ -90,7 +93,7 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
     found = []
     for scene, split in zip(scenes, splits, strict=True):
         with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
-            found.append(targets(split.seen(scene), split.filmed))
+            found.append(targets(with_moving(split.seen(scene), config.moving_classes), split.filmed))
     encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
     clips: dict[str, Clip] = {}
     for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):

@@ -16,7 +16,15 @@ from .correspondence import Correspondence
 from .pictures import PALETTE, depth_colors, depth_range, overlay
 from .selection import Selection
 
-CHANNELS = ("rgb", "depth", "features", "semantics", "correspondence")
+# What can be drawn, and what it shows.
+CHANNELS = {
+    "rgb": "colour",
+    "depth": "z-depth, near is bright",
+    "features": "their principal components",
+    "semantics": "the classes of labels that were learned",
+    "objects": "what was selected by name",
+    "correspondence": "what moves, coloured by where its matter is at the middle frame",
+}
 
 
 class Painter:
@@ -32,7 +40,7 @@ class Painter:
     channels: tuple[str, ...] = ("rgb", "depth", "semantics", "correspondence")
 
     def __init__(self, field, scene: Scene, objects: Sequence[Selection] = ()):
-        self.field, self.scene, self.objects = field, scene, list(objects)
+        self.field, self.scene, self.selections = field, scene, list(objects)
         self.depth_range: tuple[float, float] | None = None
 
     def check(self, channels: Sequence[str]) -> None:
@@ -46,7 +54,7 @@ class Painter:
     def needs(self, channel: str) -> tuple[str, ...]:
         """What has to be rendered for a channel; BadInput where the field does not know it."""
         if channel == "semantics" and not self.field.label_names:
-            raise BadInput("semantics: the field knows no classes; fit it to a scene with labels")
+            raise BadInput("semantics: the field knows no classes, which come from labels; selected things are objects")
         return {"rgb": ("color",), "depth": ("depth",), "semantics": ("color", "logits"),
                 "correspondence": ("color", "depth")}[channel]
 
@@ -78,7 +86,7 @@ class Painter:
     def semantics(self, seen: Rendering, _) -> Tensor:
         labels = seen.labels.cpu()
         known = torch.nn.functional.one_hot(labels.clamp_min(0), len(self.field.label_names)) * (labels >= 0)[..., None]
-        return objects_in_color(self.rgb(seen, None), known)
+        return in_color(self.rgb(seen, None), known)
 
     def correspondence(self, seen: Rendering, _) -> Tensor:
         colors, moving = self.matter(seen)
@@ -90,31 +98,31 @@ class Painter:
 
 
 class GaussianPainter(Painter):
-    """Draws Gaussians: their features too, and the objects selected among them rather than classes."""
+    """Draws Gaussians: their features too, and the objects selected among them."""
 
-    channels = CHANNELS
+    channels = tuple(CHANNELS)
 
     def needs(self, channel: str) -> tuple[str, ...]:
         if channel == "features":
             return ()
-        if channel == "semantics" and self.objects:
+        if channel == "objects":
+            if not self.selections:
+                raise BadInput("objects: the run has none yet; name one with semaflow select")
             return ("color",)
-        if channel == "semantics" and not self.field.label_names:
-            raise BadInput("semantics: the run has no objects yet; name one with semaflow select")
         return super().needs(channel)
 
     def values(self, channels: Sequence[str]) -> dict[str, Tensor]:
         values = {"features": self.feature_colors} if "features" in channels else {}
-        if "semantics" in channels and self.objects:
-            selected = torch.stack([chosen.selected for chosen in self.objects], 1)
-            values["semantics"] = selected.to(self.field.at(0.0).means)
+        if "objects" in channels:
+            selected = torch.stack([chosen.selected for chosen in self.selections], 1)
+            values["objects"] = selected.to(self.field.at(0.0).means)
         return values
 
     def features(self, seen: Rendering, values: Tensor) -> Tensor:
         return values.clamp(0, 1)
 
-    def semantics(self, seen: Rendering, values: Tensor | None) -> Tensor:
-        return super().semantics(seen, None) if values is None else objects_in_color(self.rgb(seen, None), values)
+    def objects(self, seen: Rendering, values: Tensor) -> Tensor:
+        return in_color(self.rgb(seen, None), values)
 
     @cached_property
     def feature_colors(self) -> Tensor:
@@ -131,8 +139,8 @@ def painter(field, scene: Scene, objects: Sequence[Selection] = ()) -> Painter:
     return kind(field, scene, objects)
 
 
-def objects_in_color(image: Tensor, masks: Tensor) -> Tensor:
-    """A picture [H, W, 3] in grey, darker where no object is, with soft masks [H, W, M] of objects in colours."""
+def in_color(image: Tensor, masks: Tensor) -> Tensor:
+    """A picture [H, W, 3] in grey, darker where no mask is, with soft masks [H, W, M] in a colour each."""
     grey = image.mean(-1, keepdim=True).expand(-1, -1, 3)
     strongest, index = masks.max(-1)
     shown = background(image)

@@ -1,4 +1,4 @@
-"""Render a run along a camera path: colour, depth, features, semantics, correspondence."""
+"""Render a run along a camera path: colour, depth, features, classes, objects, correspondence."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def render(
     Args:
         run: an open ``Run``.
         path: ``orbit``, ``train``, ``test``, or a JSON file as :func:`.paths.read_path` takes it.
-        channels: among rgb, depth, features (principal components), semantics (objects, or else classes, coloured),
-            correspondence (what moves, coloured by where its matter is at the middle frame).
+        channels: among ``CHANNELS``, which says what each shows.
         frames: length of the orbit.
         width: of the pictures in pixels; None as the cameras are.
         output: folder; None means ``renders/NAME OF PATH`` in the run, ``renders/CLIP/NAME OF PATH`` of a ``clip``.
@@ -92,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path", default="orbit", metavar="PATH", help="orbit, train, test or CAMERAS.json"
     )
-    parser.add_argument("--channels", default="rgb", help="comma separated: " + ",".join(CHANNELS))
+    shows = "; ".join(f"{name}: {what}" for name, what in CHANNELS.items())
+    parser.add_argument("--channels", default="rgb", help=f"comma separated, of which {shows}")
     parser.add_argument("--frames", type=int, default=48, help="length of the orbit")
     parser.add_argument("--width", type=int, help="pixels; as the cameras are if absent")
     parser.add_argument("--clip", metavar="NAME", help="which video of a run of several; the first if absent")

@@ -23,6 +23,7 @@ class FlowConfig(Settings):
     seed: int = 0
     checkpoint_every: int = 500
     log_every: int = 20
+    moving_classes: tuple[str, ...] = ()  # whose labels take the place of motion masks
     # what the networks are told
     encoding: str = "planes"  # planes of learned features, or waves of position and time
     plane_resolution: int = 256

@@ -38,6 +38,7 @@ class FitConfig(Settings):
     time_noise_until: int = 20_000
     rigidity: float = 0.0  # weight of the scaffold's as-rigid-as-possible term
     smoothness: float = 0.0  # weight of the scaffold's second differences
+    moving_classes: tuple[str, ...] = ()  # whose labels take the place of motion masks
     moving: float = 0.0  # weight of: what moves shows where the motion masks say, and nowhere else
     flow: float = 0.0  # weight of the optical flow loss
     flow_until: int = 0

@@ -36,6 +36,7 @@ from . import (
     video,
 )
 from .options import resized, trimmed
+from .values import checked
 
 # The first that recognises a path reads it: formats with a file of their own before plain folders.
 READERS = {
@@ -81,7 +82,7 @@ def load(path: str | Path, format: str | None = None, **options) -> Scene:
         options: of :func:`.options.trimmed` and :func:`.options.resized`, and those of the format's
             own ``read``. None stands for the default.
 
-    Raises BadInput: nothing there, no known format, an unknown option, unusable content.
+    Raises BadInput: nothing there, no known format, an unknown option or a bad value of one, unusable content.
     """
     path = Path(path)
     if format is not None and format not in READERS:
@@ -100,7 +101,11 @@ def load(path: str | Path, format: str | None = None, **options) -> Scene:
             f"{path}: no option {unknown[0]!r} for format {reader.FORMAT}; "
             f"there are {', '.join(sorted(known))}"
         )
-    scene = reader.read(path, **{name: options[name] for name in own & set(options)})
+
+    def given(function, names: set[str]) -> dict:
+        return checked(function, {name: options[name] for name in sorted(names & set(options))})
+
+    scene = reader.read(path, **given(reader.read, own))
     for step, names in steps.items():
-        scene = step(scene, **{name: options[name] for name in names & set(options)})
+        scene = step(scene, **given(step, names))
     return replace(scene, source=path, format=reader.FORMAT)

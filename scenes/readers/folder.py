@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 from ..files import BadInput
@@ -45,7 +46,7 @@ def views_of(folder: Path) -> list[View]:
 
 def scene_of(path: Path, views: list[View], cameras: str | None, frame_rate: float) -> Scene:
     """A scene of a video's ``views``, posed by the user's ``cameras`` where given."""
-    if isinstance(frame_rate, bool) or not isinstance(frame_rate, (int, float)) or frame_rate <= 0:
+    if isinstance(frame_rate, bool) or not isinstance(frame_rate, (int, float)) or not 0 < frame_rate < inf:
         raise BadInput(f"frame_rate: expected a positive number, got {frame_rate!r}")
     views, points, notes = with_cameras(views, cameras)
     frames = frames_of(views, path)

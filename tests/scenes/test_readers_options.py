@@ -177,3 +177,14 @@ def test_unknown_options_and_formats(tmp_path):
     with pytest.raises(BadInput, match="format: expected one of semaflow, dnerf"):
         load(tmp_path, "blender")
     assert len(load(tmp_path, "frames", every=2, holdout=0).frames) == 3
+
+
+@pytest.mark.parametrize("options, expected", [
+    ({"cameras": 3}, "cameras: expected text, got 3"),
+    ({"static": "no"}, "static: expected true or false, got 'no'"),
+    ({"frame_rate": float("nan")}, "frame_rate: expected a positive number, got nan"),
+])  # fmt: skip
+def test_values_of_another_kind_are_named(tmp_path, options, expected):
+    capture().write_images(tmp_path)
+    with pytest.raises(BadInput, match=expected):
+        load(tmp_path, **options)

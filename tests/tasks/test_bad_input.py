@@ -101,7 +101,7 @@ def verbs(run):
     return {
         "select": ["select", run, "--name", "other", "--click", "24,16"],
         "track": ["track", run, "--object", "ball"],
-        "render": ["render", run, "--frames", 2, "--channels", "rgb,depth,features,semantics"],
+        "render": ["render", run, "--frames", 2, "--channels", "rgb,depth,features,semantics,objects"],
         "eval": ["eval", run],
         "export": ["export", run, "--ply", made / "a.ply"],
         "export ply sequence": ["export", run, "--ply-sequence", made / "sequence"],

@@ -9,11 +9,14 @@ from semaflow.fields.gaussians.trainer import Trainer
 from semaflow.scenes import BadInput, simulate
 from semaflow.scenes.motion.jumps import jumping
 from semaflow.scenes.teachers import located
+from semaflow.tasks import fit as fitting
+from semaflow.tasks import fit_flow
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.fit import fit, suited
 from semaflow.tasks.run import Run
 
 from tests.reference.captures import capture
+from tests.reference.nvidia import write_rig
 
 QUICK = ["--preset", "tiny", "--set", "iterations=4", "--set", "initial_points=200", "--set", "flow=0"]
 
@@ -99,3 +102,36 @@ def test_what_is_asked_for_by_name_is_not_changed_to_suit_the_scene():
     nodes = suited(config.replaced(motion="nodes", densify_until=50), scene, ["motion", "densify_until"])
     assert nodes.warmup == config.iterations // 8 and nodes.densify_until == 50
     assert suited(preset("paper"), scene) == preset("paper")
+
+
+@pytest.mark.parametrize("method", ["gaussians", "flow"])
+def test_options_of_a_reader_reach_it_from_the_command_line(tmp_path, monkeypatch, method):
+    """And the run reads its scene with them again."""
+    monkeypatch.setattr(fitting, "learn", lambda made, config: made)
+    monkeypatch.setattr(fit_flow, "learn", lambda made, config, asked: made)
+    write_rig(tmp_path / "rig", enlarged=2, images="small")
+    options = ["--option", "images=small", "--option", "seen_views=true", "--option", "end=3", "--max-width", "48"]
+    arguments = ["fit", str(tmp_path / "rig"), "-o", str(tmp_path / "run"), "--method", method, *options]
+    assert main([*arguments, "--teacher", "classical"]) == 0
+    made = Run.open(tmp_path / "run")
+    wanted = {"images": "small", "seen_views": True, "end": 3, "max_width": 48}
+    assert made.config["scene"]["options"] == wanted
+    assert made.scene.cameras[0].width == 48 and len(made.scene.train) == 3
+    assert sum(frame.name.endswith("_seen") for frame in made.scene.split("test")) == 3
+
+
+@pytest.mark.parametrize("option, expected", [
+    ("seen_views=maybe", "seen_views: expected true or false, got 'maybe'"),
+    ("images=7", "images: expected text, got 7"),
+    ("end=soon", "end: expected a whole number of at least 1, got 'soon'"),
+    ("colour=red", "no option 'colour' for format nvidia; there are end, every, holdout, ignore_unknown"),
+    ("images=[a", "--option images: expected a value in YAML, got '[a'"),
+    ("images", "--option 'images': expected NAME=VALUE"),
+    ("every=2", "--option every: expected --every instead"),
+])  # fmt: skip
+def test_bad_options_of_a_reader_are_one_line(tmp_path, capsys, option, expected):
+    write_rig(tmp_path / "rig")
+    assert main(["fit", str(tmp_path / "rig"), "-o", str(tmp_path / "run"), "--option", option]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

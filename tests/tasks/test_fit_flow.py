@@ -4,9 +4,12 @@ import json
 
 import pytest
 import torch
+from semaflow.fields.flow.config import FlowConfig
 from semaflow.fields.flow.field import FlowField
 from semaflow.fields.flow.trainer import FlowTrainer
 from semaflow.scenes import simulate
+from semaflow.scenes.motion.masks import motion_masks
+from semaflow.tasks import fit, fit_flow, labels
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.run import Run
 
@@ -74,6 +77,7 @@ def test_eval_measures_a_flow_run(run):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--set", "depth=0.1"], "loss depth: needs monocular disparity"),
     (["--set", "widht=3"], "setting 'widht'"),
+    (["--moving", "red ball,dog"], "moving: expected classes among floor"),
     (["--preset", "release"], "preset 'release'"),
     (["--teacher", "nothing"], "nothing"),
 ])  # fmt: skip
@@ -81,6 +85,27 @@ def test_bad_input_is_one_line(world, tmp_path, capsys, arguments, said):
     assert main(["fit", str(world), "-o", str(tmp_path / "run"), *QUICK, *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["flow", "gaussians"])
+def test_named_classes_are_what_moves_where_labels_may_be_known(world, tmp_path, monkeypatch, method):
+    """What a fit that was stopped goes on with: the classes are kept in the run folder."""
+    module = {"flow": fit_flow, "gaussians": fit}[method]
+    monkeypatch.setattr(module, "learn", lambda made, *_: made)
+    monkeypatch.setattr(labels, "drawn", lambda made: made)
+    arguments = ["complete", str(world), "-o", str(tmp_path / "run"), "--moving", "red ball, blue ball"]
+    assert main([*arguments, "--method", method, "--teacher", "classical", "--share", "50"]) == 0
+    made = Run.open(tmp_path / "run")
+    assert made.config["settings"]["moving_classes"] == ["red ball", "blue ball"]
+    if method == "gaussians":
+        return
+    found = fit_flow.prepared(made, FlowConfig().replaced(**made.config["settings"]))[1][0]
+    balls = torch.tensor([made.scene.label_names.index(name) for name in ("red ball", "blue ball")])
+    estimated = motion_masks(made.split.seen(made.scene))
+    for position, frame in enumerate(made.scene.split("train")):
+        known = position in made.split.labelled
+        expected = torch.isin(frame.label, balls) if known else estimated[position]
+        assert torch.equal(found.moving[position], expected)
 
 
 def test_verbs_for_gaussians_say_so(run, capsys):

@@ -135,7 +135,7 @@ def test_a_run_without_classes_shows_no_labels(completed, capsys, tmp_path):
     for name in ("config.yaml", "scene.json"):
         (tmp_path / "run" / name).write_bytes((completed / name).read_bytes())
     made.field.save(tmp_path / "run")
-    expected = "semantics: the run has no objects yet"
+    expected = "semantics: the field knows no classes"
     refused(capsys, "render", tmp_path / "run", "--path", "test", "--channels", "semantics", expected=expected)
 
 

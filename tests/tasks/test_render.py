@@ -121,9 +121,9 @@ def test_files_that_hold_no_path(tmp_path):
 def test_every_channel_becomes_pictures_and_a_video(run):
     for name, body in (("red", RED), ("blue", BLUE)):
         run.save_object(Selection.of(name, (run.field.body == body).float(), 0.5, None, "body"))
-    folder = render(run, "train", ("rgb", "depth", "features", "semantics"))
+    folder = render(run, "train", ("rgb", "depth", "features", "semantics", "objects"))
     assert folder == run.folder / "renders" / "train"
-    for channel in ("rgb", "depth", "features", "semantics"):
+    for channel in ("rgb", "depth", "features", "semantics", "objects"):
         assert len(list((folder / channel).glob("*.png"))) == FRAMES
         assert len(read_video(folder / f"{channel}.mp4")) == FRAMES
     with Image.open(folder / "rgb" / "00000.png") as picture:
@@ -138,7 +138,7 @@ def test_channels_show_what_they_say(run):
     ]
     drawer = painter(run.field, run.scene, objects)
     state = run.field.at(0.0)
-    shown = drawer.paint(state, frame.camera, ("rgb", "depth", "features", "semantics"))
+    shown = drawer.paint(state, frame.camera, ("rgb", "depth", "features", "semantics", "objects"))
     for channel, image in shown.items():  # painted together as each by itself
         assert torch.allclose(drawer.paint(state, frame.camera, (channel,))[channel], image, atol=1e-5)
     inside = {body: frame.instance == body for body in (0, RED, BLUE)}
@@ -149,7 +149,7 @@ def test_channels_show_what_they_say(run):
     for i in range(3):
         for j in range(i):
             assert (means[i] - means[j]).abs().max() > 0.3
-    colors = [shown["semantics"][inside[body]].mean(0) for body in (RED, BLUE)]
+    colors = [shown["objects"][inside[body]].mean(0) for body in (RED, BLUE)]
     assert (colors[0] - colors[1]).abs().max() > 0.2
     empty = state.render(frame.camera).alpha < 0.01
     assert empty.any() and (shown["features"][empty] < 0.02).all()
@@ -162,7 +162,8 @@ def test_width_and_output_folder(run, tmp_path):
 
 
 BAD = [
-    (["--channels", "rgb,xray"], "expected rgb, depth, features, semantics, correspondence, got xray"),
+    (["--channels", "rgb,xray"], "expected rgb, depth, features, semantics, objects, correspondence, got xray"),
+    (["--channels", "objects"], "objects: the run has none yet; name one with semaflow select"),
     (["--channels", ","], "got none"),
     (["--clip", "first"], "clip 'first': the run is of one video alone"),
     (["--path", "nowhere.json"], "nowhere.json: no such file"),
@@ -171,16 +172,44 @@ BAD = [
 ]
 
 
-def test_classes_are_shown_where_there_are_no_objects(run):
+def spread(image, frame):
+    """How much the mean colours of floor, red and blue ball differ, pair by pair."""
+    means = [image[frame.instance == body].mean(0) for body in (0, RED, BLUE)]
+    return [(means[i] - means[j]).abs().max().item() for i, j in ((0, 1), (0, 2), (1, 2))]
+
+
+def test_classes_and_objects_are_channels_of_their_own(run):
+    """What is selected hides no class; and what is not selected is grey among the objects, whatever its class."""
     frame = run.scene.frames[0]
-    shown = painter(run.field, run.scene).paint(run.field.at(0.0), frame.camera, ("semantics",))["semantics"]
-    means = [shown[frame.instance == body].mean(0) for body in (0, RED, BLUE)]
-    for i in range(3):
-        for j in range(i):
-            assert (means[i] - means[j]).abs().max() > 0.2
+    red = Selection.of("red", (run.field.body == RED).float(), 0.5, None, "body")
+    bare, chosen = painter(run.field, run.scene), painter(run.field, run.scene, [red])
+    state = run.field.at(0.0)
+    classes = bare.paint(state, frame.camera, ("semantics",))["semantics"]
+    assert min(spread(classes, frame)) > 0.2
+    both = chosen.paint(state, frame.camera, ("semantics", "objects"))
+    assert torch.allclose(both["semantics"], classes, atol=1e-5)
+    colored = both["objects"].amax(-1) - both["objects"].amin(-1)
+    assert colored[frame.instance == RED].mean() > 0.2
+    assert colored[frame.instance == BLUE].quantile(0.9) < 1e-5
+    with pytest.raises(BadInput, match="objects: the run has none yet"):
+        bare.check(["objects"])
+
+
+def test_a_field_without_classes_shows_its_objects_alone(run):
     run.field.label_names = []
-    with pytest.raises(BadInput, match="semantics: the run has no objects yet"):
-        painter(run.field, run.scene).check(["semantics"])
+    red = Selection.of("red", (run.field.body == RED).float(), 0.5, None, "body")
+    drawer = painter(run.field, run.scene, [red])
+    drawer.check(["objects"])
+    with pytest.raises(BadInput, match="semantics: the field knows no classes, .* selected things are objects"):
+        drawer.check(["semantics"])
+
+
+def test_help_says_what_every_channel_shows(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["render", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("semantics: the classes of labels that were learned", "objects: what was selected by name"):
+        assert words in shown
 
 
 def test_the_same_matter_has_the_same_colour_at_all_times(run):
