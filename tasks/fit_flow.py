@@ -19,7 +19,7 @@ from ..fields.flow.trainer import FlowTrainer
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import append_text, write_json
 from ..scenes.labels import common_classes, labelled, with_classes
-from ..scenes.motion.named import class_ids, with_moving
+from ..scenes.motion.named import class_ids, mostly_moving, with_moving
 from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
@@ -93,7 +93,10 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
     found = []
     for scene, split in zip(scenes, splits, strict=True):
         with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
-            found.append(targets(with_moving(split.seen(scene), config.moving_classes), split.filmed))
+            known = split.seen(scene)
+            moving = config.moving_classes or mostly_moving(known)
+            known = with_moving(known, moving, others_rest=bool(config.moving_classes))
+            found.append(dataclasses.replace(targets(known, split.filmed), moving_classes=tuple(moving)))
     encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
     clips: dict[str, Clip] = {}
     for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):
@@ -106,6 +109,7 @@ def trained(made: Run, field: FlowField, found: list[Targets], asked: tuple[str,
     """Train ``field`` on what was ``found``, from the run's checkpoint on where there is one, and write everything."""
     if field.config.encoder == LEARNED:
         field.pictures = [pictures(s, clip.seen) for s, clip in zip(made.scenes, field.clips, strict=True)]
+    field.moving_classes = sorted({name for known in found for name in known.moving_classes})
     trainer = FlowTrainer(field.to(device()), field.config, found, asked)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")

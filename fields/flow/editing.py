@@ -23,7 +23,8 @@ class Editing:
     """An :class:`..edit.Edit` of a flow field, as :func:`.render.trace` applies it.
 
     What either branch takes for a removed class has no density, and a removed part of the dynamic branch no blend, so
-    that what stands still behind it is seen. Of each copy, its own video's branches are asked where it comes from, and
+    that what stands still behind it is seen. Of the dynamic branch also what is most like a removed class among those
+    that move. Of each copy, its own video's branches are asked where it comes from, and
     what they show of its classes is seen in front of what is there, at the same depth.
 
     Attributes:
@@ -90,7 +91,7 @@ class Editing:
         static = traced.static if self.edit.background is None else self._background(traced, rays, time)
         dynamic = traced.dynamic._replace(color=self._colored(traced.dynamic.color, _class_of(traced)))
         static = static._replace(color=self._colored(static.color, static.logits.argmax(-1)))
-        left = ~self._are(_class_of(traced), self.edit.removed)
+        left = ~(self._are(_class_of(traced), self.edit.removed) | self._are(self._mover(traced), self.edit.removed))
         dynamic = dynamic._replace(density=dynamic.density * left, blend=dynamic.blend * left)
         static = static._replace(density=static.density * ~self._are(static.logits.argmax(-1), self.edit.removed))
         return replace(traced, dynamic=dynamic._replace(logits=logits), static=static)
@@ -143,6 +144,15 @@ class Editing:
 
         color = mixed(self._colored(said.dynamic.color, moving), self._colored(said.static.color, still))
         return Radiance(color, density, None, mixed(said.spread(said.logits).flatten(0, 1), said.static.logits))
+
+    def _mover(self, traced: Traced) -> Tensor:
+        """Which moving thing each sample of the dynamic branch belongs to, int64 [R M]: edges and shadows, which it may
+        take for what stands still there, are of the thing that they are most like."""
+        moving = torch.tensor([name in self.field.moving_classes for name in self.field.label_names])
+        if traced.logits is None or not moving.any():
+            return _class_of(traced)
+        among = traced.logits.masked_fill(~moving.to(traced.logits.device), -torch.inf)
+        return _class_of(replace(traced, logits=among))
 
     def _are(self, classes: Tensor, names: Iterable[str]) -> Tensor:
         """Which of ``classes`` [N] are called one of ``names``, bool [N]."""

@@ -23,12 +23,31 @@ def class_ids(names: Sequence[str], label_names: Sequence[str]) -> list[int]:
     return [label_names.index(name) for name in names]
 
 
-def with_moving(scene: Scene, names: Sequence[str]) -> Scene:
+MOSTLY = 0.5  # of the pixels of a class move
+
+
+def mostly_moving(scene: Scene) -> list[str]:
+    """The classes most of whose pixels in the labelled training frames move, by :func:`.masks.motion_masks`."""
+    count = len(scene.label_names)
+    moving, whole = torch.zeros(count), torch.zeros(count)
+    shown = scene.split("train")
+    if not any(frame.has("label") for frame in shown):
+        return []
+    for frame, mask in zip(shown, motion_masks(scene), strict=True):
+        if frame.has("label"):
+            labels = label_map(frame, count)
+            whole += torch.bincount(labels[labels >= 0], minlength=count)
+            moving += torch.bincount(labels[mask & (labels >= 0)], minlength=count)
+    return [scene.label_names[k] for k in (moving > MOSTLY * whole).nonzero()[:, 0].tolist()]
+
+
+def with_moving(scene: Scene, names: Sequence[str], others_rest: bool = True) -> Scene:
     """``scene`` with the classes ``names`` as what moves in its training frames; as it is without any.
 
-    Where a pixel has a label, its class decides: it moves, or it stands still. Frames and pixels without one keep
-    what :func:`.masks.motion_masks` says. No labels but those of the training frames are looked at, so that those of
-    a scene that :meth:`LabelSplit.seen` has left some of tell nothing of others.
+    Where a pixel has a label, its class decides: it moves, or it stands still; with ``others_rest`` False, pixels of
+    other classes keep what :func:`.masks.motion_masks` says, as do frames and pixels without a label. No labels but
+    those of the training frames are looked at, so that those of a scene that :meth:`LabelSplit.seen` has left some of
+    tell nothing of others.
 
     Raises BadInput: an unknown class.
     """
@@ -36,15 +55,16 @@ def with_moving(scene: Scene, names: Sequence[str]) -> Scene:
     frames = list(scene.frames)
     if not names or not any(frames[index].has("label") for index in scene.train):
         return scene
-    for index, moving in zip(scene.train, _moving(scene, ids), strict=True):
+    for index, moving in zip(scene.train, _moving(scene, ids, others_rest), strict=True):
         frames[index] = frames[index].with_layers(motion=moving)
     return replace(scene, frames=frames)
 
 
-def _moving(scene: Scene, ids: Tensor) -> Tensor:
+def _moving(scene: Scene, ids: Tensor, others_rest: bool) -> Tensor:
     """Masks [T, H, W] of the training frames."""
     camera, count = scene.cameras[0], len(scene.label_names)
     nothing = torch.full((camera.height, camera.width), -1)
     labels = torch.stack([label_map(f, count) if f.has("label") else nothing for f in scene.split("train")])
-    moving, unknown = torch.isin(labels, ids), labels < 0
+    moving = torch.isin(labels, ids)
+    unknown = labels < 0 if others_rest else ~moving
     return torch.where(unknown, motion_masks(scene), moving) if unknown.any() else moving

@@ -6,7 +6,7 @@ import pytest
 import torch
 from semaflow.scenes import BadInput, simulate
 from semaflow.scenes.motion.masks import motion_masks
-from semaflow.scenes.motion.named import with_moving
+from semaflow.scenes.motion.named import mostly_moving, with_moving
 from semaflow.scenes.splits import LabelSplit
 
 MOVING = ("red ball", "blue ball")
@@ -68,3 +68,25 @@ def test_unknown_classes_are_named(scene):
     with pytest.raises(BadInput, match="moving: expected classes among none, since there are no labels, got 'dog'"):
         with_moving(bare, ("dog",))
     assert with_moving(bare, ()) is bare
+
+
+def test_classes_that_mostly_move_are_found_and_complete_the_masks(scene):
+    """Masks that miss every third row of the balls, and take a strip of the floor for moving."""
+    frames = list(scene.frames)
+    for position, index in enumerate(scene.train):
+        mask = truth(scene, position)
+        mask[::3] = False
+        mask[-2:] = True
+        frames[index] = frames[index].with_layers(motion=mask)
+    holed = replace(scene, frames=frames)
+    assert mostly_moving(holed) == [name for name in scene.label_names if name in MOVING]
+    masks = motion_masks(with_moving(holed, MOVING, others_rest=False))
+    for position in range(6):
+        expected = truth(scene, position)
+        expected[-2:] = True
+        assert torch.equal(masks[position], expected)
+
+
+def test_without_labels_no_class_is_known_to_move(scene):
+    blind = replace(scene, frames=[frame.with_layers(label=None) for frame in scene.frames])
+    assert mostly_moving(blind) == []
