@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder; a temporary one if absent")
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
-    simulate("balls", frames=24, width=160, height=90, test=0).save(folder / "scene")
+    simulate("balls", frames=12, width=128, height=72, test=0).save(folder / "scene")
     run = fit(folder / "scene", folder / "run", "tiny", teacher="scene", iterations=250)
     ball = next(target for target in targets(run.scene) if target.name == "red ball")
     frame, pixel = ball.click(run.scene.split("train"))

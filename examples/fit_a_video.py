@@ -30,12 +30,12 @@ def main() -> None:
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
     clip, cameras = folder / "clip.mp4", folder / "cameras.npz"
-    film = simulate("balls", frames=24, width=160, height=90, test=0)
+    film = simulate("balls", frames=18, width=128, height=72, test=0)
     write_video(clip, (frame.image for frame in film.frames), fps=12)
     write_cameras(cameras, film)
 
     options = {"cameras": str(cameras), "holdout": 8}
-    run = fit(clip, folder / "run", "tiny", options=options, teacher="classical", iterations=600)
+    run = fit(clip, folder / "run", "tiny", options=options, teacher="classical", iterations=400)
     check(run)
 
 

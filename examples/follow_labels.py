@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder; a temporary one if absent")
     folder = parser.parse_args().output or Path(tempfile.mkdtemp(prefix="semaflow-"))
 
-    simulate("twins", frames=24, width=160, height=90, test=0).save(folder / "scene")
+    simulate("twins", frames=12, width=128, height=72, test=0).save(folder / "scene")
     scores = {}
     for pictures in ("all", "seen"):
         options = {"pictures": pictures, "preset_name": "tiny", "iterations": 300}
