@@ -13,7 +13,7 @@ from ...scenes import BadInput
 from ..edit import Copy, Edit, repainted
 from .clip import Clip
 from .dynamic import Radiance
-from .locate import located
+from .locate import located, movers
 from .render import Rays, Traced, asked, composited, opaque
 
 NONE = -1  # class of a sample that shows nothing
@@ -23,11 +23,14 @@ class Editing:
     """An :class:`..edit.Edit` of a flow field, as :func:`.render.trace` applies it.
 
     What either branch takes for a removed class has no density, and a removed part of the dynamic branch no blend, so
-    that what stands still behind it is seen. Of each copy, its own video's branches are asked where it comes from, and
-    what they show of its classes is seen in front of what is there, at the same depth.
+    that what stands still behind it is seen. Where a removed thing moves, what the dynamic branch shows around it and
+    takes for classes that stand, its rim and its shadow, goes with it; what the static branch takes for it is something
+    that stands, wrongly classified, and stays. Of each copy, its own video's branches are asked where it comes from,
+    and what they show of its classes is seen in front of what is there, at the same depth.
 
     Attributes:
         edit: with the centres of all copies known. clip: the video that is changed.
+        movers [C] bool: classes that move in it. gone: where those that are removed were.
 
     Raises BadInput: a class or a video that the field does not know, a copy of which it shows nothing.
     """
@@ -43,9 +46,22 @@ class Editing:
         self.clip = self._clip(edit.clip)
         copies = (copy if copy.about else located(field, self._source(copy), copy) for copy in edit.copies)
         self.edit = replace(edit, copies=tuple(copies))
+        self.movers = movers(field, self.clip)
+        spots = (self._spot(name) for name in edit.removed if self._moves(name))
+        self.gone = [spot for spot in spots if spot is not None]
 
     def _clip(self, name: str | None) -> Clip:
         return self.field.clips[0 if name is None else self.field.names.index(name)]
+
+    def _moves(self, name: str) -> bool:
+        return bool(self.movers[self.field.label_names.index(name)])
+
+    def _spot(self, name: str) -> Copy | None:
+        """Where a removed thing was; None where hardly anything of it is seen."""
+        try:
+            return located(self.field, self.clip, Copy((name,)))
+        except BadInput:
+            return None
 
     def _source(self, copy: Copy) -> Clip:
         return self.clip if copy.clip is None else self._clip(copy.clip)
@@ -90,10 +106,19 @@ class Editing:
         static = traced.static if self.edit.background is None else self._background(traced, rays, time)
         dynamic = traced.dynamic._replace(color=self._colored(traced.dynamic.color, _class_of(traced)))
         static = static._replace(color=self._colored(static.color, static.logits.argmax(-1)))
-        left = ~self._are(_class_of(traced), self.edit.removed)
+        left = ~(self._are(_class_of(traced), self.edit.removed) | self._around(traced, time))
         dynamic = dynamic._replace(density=dynamic.density * left, blend=dynamic.blend * left)
-        static = static._replace(density=static.density * ~self._are(static.logits.argmax(-1), self.edit.removed))
+        standing = [name for name in self.edit.removed if not self._moves(name)]
+        static = static._replace(density=static.density * ~self._are(static.logits.argmax(-1), standing))
         return replace(traced, dynamic=dynamic._replace(logits=logits), static=static)
+
+    def _around(self, traced: Traced, time: float) -> Tensor:
+        """Samples [R M] about a removed thing that moves, unless they are of another."""
+        points = traced.points.flatten(0, 1)
+        near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+        for spot in self.gone:
+            near |= (points - spot.center(time).to(points)).norm(dim=-1) < spot.reach
+        return near & ~torch.isin(_class_of(traced), self.movers.nonzero()[:, 0])
 
     def _background(self, traced: Traced, rays: Rays, time: float) -> Radiance:
         other = self._clip(self.edit.background)

@@ -18,7 +18,8 @@ class Targets:
 
     Attributes:
         frames: [F] which frames of the clip these are.
-        images [F, H, W, 3]; labels [F, H, W] int64, -1 where unlabelled, None without any; moving [F, H, W] bool.
+        images [F, H, W, 3]; labels [F, H, W] int64, -1 where unlabelled, None without any.
+        moving [F, H, W] bool: motion masks, and all that is labelled as a class that moves.
         flows: forward and backward optical flow [F, H, W, 2], each with where it holds [F, H, W]; None without.
         disparity [F, H, W]: monocular, up to scale and shift; None where the scene has none.
         depth [F, H, W]: in scene units, 0 where unknown; None where nothing could be known.
@@ -72,11 +73,13 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     shown = scene.split("train")
     moving = motion_masks(scene)
     filmed = list(range(len(shown))) if filmed is None else filmed
-    found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving)
+    labels = None
     if any(frame.has("label") for frame in shown):
         nothing = torch.full(moving.shape[1:], -1)
         count = len(scene.label_names)
-        found.labels = torch.stack([label_map(f, count) if f.has("label") else nothing for f in shown])
+        labels = torch.stack([label_map(f, count) if f.has("label") else nothing for f in shown])
+        moving = moving | _movers(moving, labels)
+    found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving, labels)
     if all(frame.has("disparity") for frame in shown):
         found.disparity = torch.stack([frame.disparity for frame in shown])
     if len(shown) < 2 or jumping(scene):
@@ -91,6 +94,14 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     lifted = motion_scaffold(scene)
     found.tracks = None if lifted is None else lifted.positions
     return found
+
+
+def _movers(moving: Tensor, labels: Tensor) -> Tensor:
+    """Pixels [F, H, W] of the classes of ``labels`` [F, H, W] of which most pixels are ``moving`` [F, H, W].
+
+    Motion masks miss what moves too little from one frame to the next; the static branch would learn a smear of it."""
+    classes = [c for c in labels.unique() if c >= 0 and moving[labels == c].float().mean() > 0.5]
+    return torch.isin(labels, torch.tensor(classes, dtype=labels.dtype))
 
 
 def _of_frames(flows: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], filmed: list[int]):
