@@ -17,6 +17,7 @@ from .locate import located, movers
 from .render import Rays, Traced, asked, composited, opaque
 
 NONE = -1  # class of a sample that shows nothing
+AROUND = 1.5  # times the reach of a removed thing within which its rim and its shadow are
 
 
 class Editing:
@@ -30,7 +31,8 @@ class Editing:
 
     Attributes:
         edit: with the centres of all copies known. clip: the video that is changed.
-        movers [C] bool: classes that move in it. gone: where those that are removed were.
+        movers [C] bool: classes that move in it, known where something is removed.
+        gone: where those that are removed were.
 
     Raises BadInput: a class or a video that the field does not know, a copy of which it shows nothing.
     """
@@ -46,7 +48,8 @@ class Editing:
         self.clip = self._clip(edit.clip)
         copies = (copy if copy.about else located(field, self._source(copy), copy) for copy in edit.copies)
         self.edit = replace(edit, copies=tuple(copies))
-        self.movers = movers(field, self.clip)
+        still = torch.zeros(len(field.label_names), dtype=torch.bool, device=self.clip.center.device)
+        self.movers = movers(field, self.clip) if edit.removed else still
         spots = (self._spot(name) for name in edit.removed if self._moves(name))
         self.gone = [spot for spot in spots if spot is not None]
 
@@ -117,7 +120,7 @@ class Editing:
         points = traced.points.flatten(0, 1)
         near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
         for spot in self.gone:
-            near |= (points - spot.center(time).to(points)).norm(dim=-1) < spot.reach
+            near |= (points - spot.center(time).to(points)).norm(dim=-1) < AROUND * spot.reach
         return near & ~torch.isin(_class_of(traced), self.movers.nonzero()[:, 0])
 
     def _background(self, traced: Traced, rays: Rays, time: float) -> Radiance:
