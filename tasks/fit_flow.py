@@ -96,7 +96,7 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
             known = split.seen(scene)
             moving = config.moving_classes or mostly_moving(known)
             known = with_moving(known, moving, others_rest=bool(config.moving_classes))
-            found.append(dataclasses.replace(targets(known, split.filmed), moving_classes=tuple(moving)))
+            found.append(targets(known, split.filmed))
     encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
     clips: dict[str, Clip] = {}
     for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):
@@ -109,7 +109,6 @@ def trained(made: Run, field: FlowField, found: list[Targets], asked: tuple[str,
     """Train ``field`` on what was ``found``, from the run's checkpoint on where there is one, and write everything."""
     if field.config.encoder == LEARNED:
         field.pictures = [pictures(s, clip.seen) for s, clip in zip(made.scenes, field.clips, strict=True)]
-    field.moving_classes = sorted({name for known in found for name in known.moving_classes})
     trainer = FlowTrainer(field.to(device()), field.config, found, asked)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")

@@ -13,22 +13,26 @@ from ...scenes import BadInput
 from ..edit import Copy, Edit, repainted
 from .clip import Clip
 from .dynamic import Radiance
-from .locate import located
+from .locate import located, movers
 from .render import Rays, Traced, asked, composited, opaque
 
 NONE = -1  # class of a sample that shows nothing
+AROUND = 1.5  # times the reach of a removed thing within which its rim and its shadow are
 
 
 class Editing:
     """An :class:`..edit.Edit` of a flow field, as :func:`.render.trace` applies it.
 
     What either branch takes for a removed class has no density, and a removed part of the dynamic branch no blend, so
-    that what stands still behind it is seen. Of the dynamic branch also what is most like a removed class among those
-    that move. Of each copy, its own video's branches are asked where it comes from, and
-    what they show of its classes is seen in front of what is there, at the same depth.
+    that what stands still behind it is seen. Where a removed thing moves, what the dynamic branch shows around it and
+    takes for classes that stand, its rim and its shadow, goes with it; what the static branch takes for it is something
+    that stands, wrongly classified, and stays. Of each copy, its own video's branches are asked where it comes from,
+    and what they show of its classes is seen in front of what is there, at the same depth.
 
     Attributes:
         edit: with the centres of all copies known. clip: the video that is changed.
+        movers [C] bool: classes that move in it, known where something is removed.
+        gone: where those that are removed were.
 
     Raises BadInput: a class or a video that the field does not know, a copy of which it shows nothing.
     """
@@ -44,9 +48,23 @@ class Editing:
         self.clip = self._clip(edit.clip)
         copies = (copy if copy.about else located(field, self._source(copy), copy) for copy in edit.copies)
         self.edit = replace(edit, copies=tuple(copies))
+        still = torch.zeros(len(field.label_names), dtype=torch.bool, device=self.clip.center.device)
+        self.movers = movers(field, self.clip) if edit.removed else still
+        spots = (self._spot(name) for name in edit.removed if self._moves(name))
+        self.gone = [spot for spot in spots if spot is not None]
 
     def _clip(self, name: str | None) -> Clip:
         return self.field.clips[0 if name is None else self.field.names.index(name)]
+
+    def _moves(self, name: str) -> bool:
+        return bool(self.movers[self.field.label_names.index(name)])
+
+    def _spot(self, name: str) -> Copy | None:
+        """Where a removed thing was; None where hardly anything of it is seen."""
+        try:
+            return located(self.field, self.clip, Copy((name,)))
+        except BadInput:
+            return None
 
     def _source(self, copy: Copy) -> Clip:
         return self.clip if copy.clip is None else self._clip(copy.clip)
@@ -91,10 +109,19 @@ class Editing:
         static = traced.static if self.edit.background is None else self._background(traced, rays, time)
         dynamic = traced.dynamic._replace(color=self._colored(traced.dynamic.color, _class_of(traced)))
         static = static._replace(color=self._colored(static.color, static.logits.argmax(-1)))
-        left = ~(self._are(_class_of(traced), self.edit.removed) | self._are(self._mover(traced), self.edit.removed))
+        left = ~(self._are(_class_of(traced), self.edit.removed) | self._around(traced, time))
         dynamic = dynamic._replace(density=dynamic.density * left, blend=dynamic.blend * left)
-        static = static._replace(density=static.density * ~self._are(static.logits.argmax(-1), self.edit.removed))
+        standing = [name for name in self.edit.removed if not self._moves(name)]
+        static = static._replace(density=static.density * ~self._are(static.logits.argmax(-1), standing))
         return replace(traced, dynamic=dynamic._replace(logits=logits), static=static)
+
+    def _around(self, traced: Traced, time: float) -> Tensor:
+        """Samples [R M] about a removed thing that moves, unless they are of another."""
+        points = traced.points.flatten(0, 1)
+        near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+        for spot in self.gone:
+            near |= (points - spot.center(time).to(points)).norm(dim=-1) < AROUND * spot.reach
+        return near & ~torch.isin(_class_of(traced), self.movers.nonzero()[:, 0])
 
     def _background(self, traced: Traced, rays: Rays, time: float) -> Radiance:
         other = self._clip(self.edit.background)
@@ -144,15 +171,6 @@ class Editing:
 
         color = mixed(self._colored(said.dynamic.color, moving), self._colored(said.static.color, still))
         return Radiance(color, density, None, mixed(said.spread(said.logits).flatten(0, 1), said.static.logits))
-
-    def _mover(self, traced: Traced) -> Tensor:
-        """Which moving thing each sample of the dynamic branch belongs to, int64 [R M]: edges and shadows, which it may
-        take for what stands still there, are of the thing that they are most like."""
-        moving = torch.tensor([name in self.field.moving_classes for name in self.field.label_names])
-        if traced.logits is None or not moving.any():
-            return _class_of(traced)
-        among = traced.logits.masked_fill(~moving.to(traced.logits.device), -torch.inf)
-        return _class_of(replace(traced, logits=among))
 
     def _are(self, classes: Tensor, names: Iterable[str]) -> Tensor:
         """Which of ``classes`` [N] are called one of ``names``, bool [N]."""

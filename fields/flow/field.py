@@ -36,9 +36,6 @@ class FlowField(Field):
 
     Args:
         config: its sizes. clips: the videos, by name. label_names: of the classes.
-
-    Attributes:
-        moving_classes: names of the classes that are known to move.
     """
 
     kind = "flow"
@@ -46,7 +43,6 @@ class FlowField(Field):
     def __init__(self, config: FlowConfig, clips: dict[str, Clip], label_names: list[str]):
         super().__init__()
         self.config, self.label_names = config, list(label_names)
-        self.moving_classes: list[str] = []
         self.names = list(clips)
         self.clips = torch.nn.ModuleList(clips.values())
         self.current = 0
@@ -243,7 +239,6 @@ class FlowField(Field):
         return {
             "format": str(FORMAT), "kind": self.kind, "config": json.dumps(dataclasses.asdict(self.config)),
             "clips": json.dumps(self.names), "label_names": json.dumps(self.label_names),
-            "moving_classes": json.dumps(self.moving_classes),
         }
 
     @classmethod
@@ -263,7 +258,6 @@ class FlowField(Field):
         try:
             config = FlowConfig().replaced(**json.loads(header["config"]))
             names, labels = json.loads(header["clips"]), json.loads(header["label_names"])
-            moving = json.loads(header["moving_classes"])
             clips = {
                 name: Clip(**{key: tensors[f"clips.{k}.{key}"] for key in CLIP}) for k, name in enumerate(names)
             }
@@ -272,7 +266,6 @@ class FlowField(Field):
         except (ValueError, TypeError) as error:
             raise BadInput(f"{source}: header: {' '.join(str(error).split())}") from error
         field = cls(config, clips, labels)
-        field.moving_classes = moving
         for name in ("code_mean", "code_axes"):
             setattr(field, name, tensors.get(name, getattr(field, name)))
         try:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...scenes import BadInput
 from ..edit import Copy
 from .clip import Clip
-from .render import Rays, trace
+from .render import Rays, Traced, trace
 
 MOMENTS = 9  # at which things are looked for
 PIXELS = 64  # width of the pictures in which they are
@@ -26,10 +26,9 @@ def located(field, clip: Clip, copy: Copy) -> Copy:
     The centre is that of the visible surface, a median that few wrong pixels do not move. BadInput when they are
     nowhere to be seen.
     """
-    chosen = torch.linspace(0, len(clip.times) - 1, min(MOMENTS, len(clip.times))).round().long().unique()
     ids = torch.tensor([field.label_names.index(name) for name in copy.names], device=clip.center.device)
     rows, reaches = [], []
-    for index in chosen.tolist():
+    for index in _moments(clip):
         points, weights = _surface(field, clip, index, ids)
         if float(weights.sum()) < SEEN:
             continue
@@ -39,6 +38,24 @@ def located(field, clip: Clip, copy: Copy) -> Copy:
     if not rows:
         raise BadInput(f"object {', '.join(copy.names)}: the field shows none of it in clip {clip_name(field, clip)}")
     return replace(copy, about=tuple(rows), reach=MARGIN * max(reaches))
+
+
+@torch.no_grad()
+def movers(field, clip: Clip) -> Tensor:
+    """Which classes move in ``clip``, bool [C]: those of which the training cameras see more in the dynamic branch than
+    in the static."""
+    found = torch.zeros(2, len(field.label_names), device=clip.center.device)
+    for index in _moments(clip):
+        traced = _traced(field, clip, index)
+        moving, still = _weights(traced)
+        found[0].index_add_(0, traced.logits.argmax(-1), moving)
+        found[1].index_add_(0, traced.static.logits.argmax(-1), still)
+    return found[0] > found[1]
+
+
+def _moments(clip: Clip) -> list[int]:
+    """The frames that are looked at."""
+    return torch.linspace(0, len(clip.times) - 1, min(MOMENTS, len(clip.times))).round().long().unique().tolist()
 
 
 def _median(values: Tensor, weights: Tensor) -> Tensor:
@@ -51,18 +68,29 @@ def _median(values: Tensor, weights: Tensor) -> Tensor:
 def _surface(field, clip: Clip, index: int, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Samples [N, 3] of what a training camera sees, and how much they weigh in pixels that show the classes ``ids``
     [N]."""
+    traced = _traced(field, clip, index)
+    moving, still = _weights(traced)
+    moving = moving * torch.isin(traced.logits.argmax(-1), ids)
+    still = still * torch.isin(traced.static.logits.argmax(-1), ids)
+    shown = torch.isin(traced.layers.full.values["logits"].argmax(-1), ids)
+    weights = still.index_add(0, traced.active, moving).view(traced.depths.shape) * shown[:, None]
+    return traced.points.view(-1, 3), weights.flatten()
+
+
+def _traced(field, clip: Clip, index: int) -> Traced:
+    """What a training camera sees, in a small picture."""
     camera = clip.camera(index)
     width = min(PIXELS, camera.width)
     camera = camera.resized(width, max(1, round(camera.height * width / camera.width)))
     center, directions = camera.rays()
     directions = directions.reshape(-1, 3)
-    traced = trace(field, clip, Rays(center.expand_as(directions), directions), float(clip.times[index]))
+    return trace(field, clip, Rays(center.expand_as(directions), directions), float(clip.times[index]))
+
+
+def _weights(traced: Traced) -> tuple[Tensor, Tensor]:
+    """How much is seen of the samples followed in the dynamic branch [A], and of all samples in the static [N]."""
     weights = traced.layers.weights
-    moving = weights.joint_dynamic.flatten()[traced.active] * torch.isin(traced.logits.argmax(-1), ids)
-    still = weights.joint_static.flatten() * torch.isin(traced.static.logits.argmax(-1), ids)
-    shown = torch.isin(traced.layers.full.values["logits"].argmax(-1), ids)
-    weights = still.index_add(0, traced.active, moving).view(traced.depths.shape) * shown[:, None]
-    return traced.points.view(-1, 3), weights.flatten()
+    return weights.joint_dynamic.flatten()[traced.active], weights.joint_static.flatten()
 
 
 def clip_name(field, clip: Clip) -> str:

@@ -24,7 +24,6 @@ class Targets:
         depth [F, H, W]: in scene units, 0 where unknown; None where nothing could be known.
         still [F, H, W]: of what stands still, also behind what moves.
         tracks [N, F, 3]: trajectories in scene units; None without.
-        moving_classes: names of the classes that move.
     """
 
     frames: list[int]
@@ -36,7 +35,6 @@ class Targets:
     depth: Tensor | None = None
     still: Tensor | None = None
     tracks: Tensor | None = None
-    moving_classes: tuple[str, ...] = ()
 
 
 @dataclass

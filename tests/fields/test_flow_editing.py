@@ -62,6 +62,32 @@ def test_where_a_moving_thing_is_removed_what_stands_behind_is_seen(edited, befo
     assert torch.allclose(new.color[~was], old.color[~was], atol=0.02)
 
 
+class Rimmed(flow_worlds.Network):
+    """Shows a dark rim around the far half of the ball, which it takes for the wall."""
+
+    def radiate(self, code, features=None, noise=0.0):
+        center = ball_at(float(code[0, 3])) if len(code) else torch.zeros(3)
+        wide = torch.cat([center + (code[:, :3] - center) / 1.3, code[:, 3:]], -1)
+        rim = (code[:, 1] > center[1]) & flow_worlds._in_ball(wide) & ~flow_worlds._in_ball(code)
+        shown = super().radiate(code)[1]
+        return code, shown._replace(
+            color=torch.where(rim[:, None], 0.05, shown.color), blend=torch.where(rim, 1.0, shown.blend),
+            density=torch.where(rim, flow_worlds.DENSE, shown.density),
+        )
+
+
+def test_the_rim_of_a_moving_thing_is_removed_with_it():
+    rimmed = flow_worlds.field()
+    rimmed.dynamic.__class__ = Rimmed
+    old = rimmed.render(CAMERA, 0.5, CHANNELS)
+    was = (old.color.amax(-1) < 0.1) & (old.labels == WALL)
+    assert was.sum() > 100
+    rimmed.edit = Editing(rimmed, Edit(removed=("ball",)))
+    new = rimmed.render(CAMERA, 0.5, CHANNELS)
+    assert torch.allclose(new.color[was], COLORS[0][WALL].expand_as(new.color[was]), atol=1e-3)
+    assert torch.equal(new.labels == CUBE, old.labels == CUBE)
+
+
 def test_a_thing_that_rests_is_removed_from_the_static_branch(edited, before):
     old, new = before[0.5], edited(Edit(removed=("cube",)))
     was = old.labels == CUBE
