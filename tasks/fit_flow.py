@@ -19,7 +19,7 @@ from ..fields.flow.trainer import FlowTrainer
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import append_text, write_json
 from ..scenes.labels import common_classes, labelled, with_classes
-from ..scenes.motion.named import class_ids, mostly_moving, with_moving
+from ..scenes.motion.named import class_ids, with_moving
 from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
@@ -93,9 +93,7 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
     found = []
     for scene, split in zip(scenes, splits, strict=True):
         with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
-            known = split.seen(scene)
-            moving = config.moving_classes or mostly_moving(known)
-            known = with_moving(known, moving, others_rest=bool(config.moving_classes))
+            known = with_moving(split.seen(scene), config.moving_classes)
             found.append(targets(known, split.filmed))
     encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
     clips: dict[str, Clip] = {}

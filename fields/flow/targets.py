@@ -18,7 +18,9 @@ class Targets:
 
     Attributes:
         frames: [F] which frames of the clip these are.
-        images [F, H, W, 3]; labels [F, H, W] int64, -1 where unlabelled, None without any; moving [F, H, W] bool.
+        images [F, H, W, 3]; labels [F, H, W] int64, -1 where unlabelled, None without any.
+        moving [F, H, W] bool: motion masks, and all that is labelled as a class that mostly moves. Masks miss what
+        moves too little from one frame to the next, of which the static branch would learn a smear.
         flows: forward and backward optical flow [F, H, W, 2], each with where it holds [F, H, W]; None without.
         disparity [F, H, W]: monocular, up to scale and shift; None where the scene has none.
         depth [F, H, W]: in scene units, 0 where unknown; None where nothing could be known.
@@ -67,12 +69,14 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     from ...scenes.motion.jumps import jumping
     from ...scenes.motion.masks import motion_masks
     from ...scenes.motion.moving_points import moving_depth
+    from ...scenes.motion.named import mostly_moving, with_moving
     from ...scenes.motion.tracks import motion_scaffold
 
     shown = scene.split("train")
-    moving = motion_masks(scene)
+    moving = motion_masks(scene)  # the distance of what these miss is better known as if it stood still
+    complete = motion_masks(with_moving(scene, mostly_moving(scene), others_rest=False))
     filmed = list(range(len(shown))) if filmed is None else filmed
-    found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving)
+    found = Targets(filmed, torch.stack([frame.image for frame in shown]), complete)
     if any(frame.has("label") for frame in shown):
         nothing = torch.full(moving.shape[1:], -1)
         count = len(scene.label_names)
