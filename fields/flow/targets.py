@@ -11,6 +11,8 @@ from ...scenes import BadInput, Scene
 from ...scenes.disparity import aligned
 from ...scenes.labels import label_map
 
+LABELLED = 0.5  # of the draws are of labelled frames alone
+
 
 @dataclass
 class Targets:
@@ -122,9 +124,15 @@ def _depth_of(disparity: Tensor, still: Tensor, rest: Tensor) -> Tensor:
 
 def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: torch.Generator,
          index: int | None = None) -> Batch:
-    """``static`` pixels at rest and ``dynamic`` ones that move, of one random frame (of ``index``, where given)."""
+    """``static`` pixels at rest and ``dynamic`` ones that move, of one random frame (of ``index``, where given).
+
+    Half of the draws are of labelled frames, however few these are.
+    """
     if index is None:
-        index = int(torch.randint(len(found.frames), (), generator=generator))
+        pool = torch.arange(len(found.frames))
+        if found.labels is not None and torch.rand((), generator=generator) < LABELLED:
+            pool = (found.labels.flatten(1).amax(1) >= 0).nonzero()[:, 0]
+        index = int(pool[torch.randint(len(pool), (), generator=generator)])
     moving = found.moving[index]
     width = moving.shape[1]
     chosen = []
