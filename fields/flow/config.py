@@ -75,7 +75,7 @@ class FlowConfig(Settings):
     clip_gradient: float = 10.0
     # losses of the static stage
     static_color: float = 1.0
-    static_semantics: float = 0.25
+    static_semantics: float = 0.08
     static_depth: float = 1.0
     # losses of the dynamic stage
     color_full: float = 3.0
@@ -97,8 +97,8 @@ class FlowConfig(Settings):
     thickness: float = 0.03
     static_flow: float = 0.5
     mask_warped: float = 0.0
-    semantics_full: float = 0.4
-    semantics_dynamic: float = 0.2
+    semantics_full: float = 0.16
+    semantics_dynamic: float = 0.08
     semantics_warped: float = 0.0
     roughness: float = 0.01  # of the planes
 
@@ -125,8 +125,7 @@ PRESETS = {
         FAST, preset="paper", **PAPER_NETWORK, encoder="resnet18", encoder_channels=0, static_rays=512,
         dynamic_rays=512, static_iterations=60_001, dynamic_iterations=80_001, rate=5e-4, rate_end=5e-5,
         checkpoint_every=2000, color_warped=1.0, temporal_warped=0.1, cycle=1.0, known_depth=0.0, known_tracks=0.0,
-        static_depth=0.0, depth_blending=1.0, mask_warped=0.01, static_semantics=0.08,
-        semantics_full=0.16, semantics_dynamic=0.08, semantics_warped=0.1, roughness=0.0,
+        static_depth=0.0, depth_blending=1.0, mask_warped=0.01, semantics_warped=0.1, roughness=0.0,
     ),
 }  # fmt: skip
 

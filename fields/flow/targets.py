@@ -126,12 +126,13 @@ def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: to
          index: int | None = None) -> Batch:
     """``static`` pixels at rest and ``dynamic`` ones that move, of one random frame (of ``index``, where given).
 
-    Half of the draws are of labelled frames, however few these are.
+    Where some frames have no labels, half of the draws are of those that have, however few these are.
     """
     if index is None:
         pool = torch.arange(len(found.frames))
-        if found.labels is not None and torch.rand((), generator=generator) < LABELLED:
-            pool = (found.labels.flatten(1).amax(1) >= 0).nonzero()[:, 0]
+        labelled = pool if found.labels is None else (found.labels.flatten(1).amax(1) >= 0).nonzero()[:, 0]
+        if 0 < len(labelled) < len(pool) and torch.rand((), generator=generator) < LABELLED:
+            pool = labelled
         index = int(pool[torch.randint(len(pool), (), generator=generator)])
     moving = found.moving[index]
     width = moving.shape[1]
