@@ -55,16 +55,14 @@ def random_scene(views: int, levels: tuple[tuple[int, int], ...], lookups: int =
 
 
 class Contender:
-    """One call and its backward; ``memory_format`` is how the maps lie."""
+    """One call of ``sample`` on leaves, and its backward."""
 
-    def __init__(self, scene: Scene, memory_format: torch.memory_format, device: str):
-        inputs = [x.to(device, memory_format=memory_format, copy=True) for x in scene.levels]
-        inputs += [x.to(device, copy=True) for x in (scene.points, scene.viewmats, scene.Ks)]
+    def __init__(self, inputs: list[Tensor]):
         self.leaves = [x.requires_grad_(True) for x in inputs]
         self.gradient = None
 
     def forward(self):
-        self.features = self.sample(self.leaves[:-3], *self.leaves[-3:])
+        self.features = self.sample(*self.leaves)
 
     def backward(self):
         for leaf in self.leaves:
@@ -74,10 +72,16 @@ class Contender:
         self.features.backward(self.gradient)
 
 
+def inputs(scene: Scene, memory_format: torch.memory_format, device: str) -> list[Tensor]:
+    """Copies of a scene's tensors on ``device``; ``memory_format`` is how the maps lie."""
+    levels = [x.to(device, memory_format=memory_format, copy=True) for x in scene.levels]
+    return [*(x.to(device, copy=True) for x in (scene.points, scene.viewmats, scene.Ks)), *levels]
+
+
 class Ours(Contender):
     """Features [P, V, C]."""
 
-    def sample(self, levels, points, viewmats, Ks) -> Tensor:
+    def sample(self, points, viewmats, Ks, *levels) -> Tensor:
         return gather.sample_views(levels, points, viewmats, Ks, WIDTH, HEIGHT)[0]
 
     def rows(self) -> Tensor:
@@ -87,7 +91,7 @@ class Ours(Contender):
 class Torch(Contender):
     """Features [V, C, P] as ``grid_sample`` leaves them; what is not valid is known but not masked."""
 
-    def sample(self, levels, points, viewmats, Ks) -> Tensor:
+    def sample(self, points, viewmats, Ks, *levels) -> Tensor:
         local = points @ viewmats[:, :3, :3].mT + viewmats[:, None, :3, 3]
         depth = local[..., 2]
         pixels = (local / depth[..., None]) @ Ks[:, :2].mT
@@ -141,7 +145,7 @@ def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: 
     ]
     last = {}
     for name, scene in scenes.items():
-        contenders = {who: kind(scene, layout, device) for who, (kind, layout) in CONTENDERS.items()}
+        contenders = {who: kind(inputs(scene, layout, device)) for who, (kind, layout) in CONTENDERS.items()}
         times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
         both = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
         best = min(time for who, time in both.items() if who.startswith("torch"))

@@ -13,7 +13,7 @@ from semaflow.kernels import bridge, gather
 from semaflow.kernels.planes import sample_planes
 from torch import Tensor
 
-from .gather import copy_speed
+from .gather import Contender, copy_speed
 from .peers.torch_flow import read_planes
 from .table import Table, cores, milliseconds
 
@@ -61,23 +61,15 @@ COLUMNS = ["scene", "who", "forward ms", "backward ms", "both ms", "x torch", "x
 CONTENDERS = {"semaflow": sample_planes, "semaflow, gather": by_gather, "torch": read_planes}
 
 
-class Contender:
-    """One call and its backward."""
+class Reader(Contender):
+    """One reading of the planes, and its backward."""
 
     def __init__(self, scene: Scene, read, device: str):
+        super().__init__([x.to(device, copy=True) for x in (scene.places, *scene.planes)])
         self.read = read
-        self.leaves = [x.to(device, copy=True).requires_grad_(True) for x in (scene.places, *scene.planes)]
-        self.gradient = None
 
-    def forward(self):
-        self.features = self.read(self.leaves[0], self.leaves[1 : 1 + LEVELS], self.leaves[1 + LEVELS :])
-
-    def backward(self):
-        for leaf in self.leaves:
-            leaf.grad = None
-        if self.gradient is None:
-            self.gradient = torch.randn_like(self.features)
-        self.features.backward(self.gradient)
+    def sample(self, places, *planes) -> Tensor:
+        return self.read(places, list(planes[:LEVELS]), list(planes[LEVELS:]))
 
 
 def least_bytes(scene: Scene) -> int:
@@ -101,7 +93,7 @@ def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: 
         "difference: largest difference to torch's features, relative to their largest value",
     ]
     for name, scene in scenes.items():
-        contenders = {who: Contender(scene, read, device) for who, read in CONTENDERS.items()}
+        contenders = {who: Reader(scene, read, device) for who, read in CONTENDERS.items()}
         times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
         both = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
         truth = contenders["torch"].features.detach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,6 +40,13 @@ class Targets:
     depth: Tensor | None = None
     still: Tensor | None = None
     tracks: Tensor | None = None
+
+    @cached_property
+    def labelled(self) -> Tensor:
+        """Those of the F frames that have labels, ascending."""
+        if self.labels is None:
+            return torch.zeros(0, dtype=torch.long)
+        return (self.labels.flatten(1).amax(1) >= 0).nonzero()[:, 0]
 
 
 @dataclass
@@ -130,9 +138,8 @@ def draw(found: Targets, times: Tensor, static: int, dynamic: int, generator: to
     """
     if index is None:
         pool = torch.arange(len(found.frames))
-        labelled = pool if found.labels is None else (found.labels.flatten(1).amax(1) >= 0).nonzero()[:, 0]
-        if 0 < len(labelled) < len(pool) and torch.rand((), generator=generator) < LABELLED:
-            pool = labelled
+        if 0 < len(found.labelled) < len(pool) and torch.rand((), generator=generator) < LABELLED:
+            pool = found.labelled
         index = int(pool[torch.randint(len(pool), (), generator=generator)])
     moving = found.moving[index]
     width = moving.shape[1]

@@ -13,6 +13,8 @@ from ..labels import label_map
 from ..scene import Scene
 from .masks import motion_masks
 
+MOSTLY = 0.5  # of the pixels of a class move
+
 
 def class_ids(names: Sequence[str], label_names: Sequence[str]) -> list[int]:
     """The ids of the classes ``names``; BadInput for one that is none of ``label_names``."""
@@ -21,9 +23,6 @@ def class_ids(names: Sequence[str], label_names: Sequence[str]) -> list[int]:
         known = ", ".join(label_names) or "none, since there are no labels"
         raise BadInput(f"moving: expected classes among {known}, got {unknown[0]!r}")
     return [label_names.index(name) for name in names]
-
-
-MOSTLY = 0.5  # of the pixels of a class move
 
 
 def mostly_moving(scene: Scene) -> list[str]:
