@@ -42,6 +42,7 @@ class FlowConfig(Settings):
     static_blocks: int = 1
     dynamic_features: bool = False  # the dynamic radiance reads features, as in MonoNeRF
     static_features: bool = False  # so does the static
+    static_semantics_features: bool = True  # the static semantics read them
     random_static_frame: bool = True  # the frame whose features the static field reads while it trains alone
     position_semantics: bool = False  # the semantic head also sees the code of position and time
     density: str = "softplus"  # or relu, with noise in training
@@ -66,6 +67,7 @@ class FlowConfig(Settings):
     proposals: int = 24  # samples of densities alone, of which the others are drawn; 0: none
     static_rays: int = 128
     dynamic_rays: int = 128
+    surface_rays: int = 1024  # of known depth, asked where they end alone
     # schedule
     static_iterations: int = 1500
     dynamic_iterations: int = 1500
@@ -100,6 +102,10 @@ class FlowConfig(Settings):
     semantics_full: float = 0.16
     semantics_dynamic: float = 0.08
     semantics_warped: float = 0.0
+    surface_likelihood: float = 0.01  # in both stages
+    surface_color: float = 1.0
+    surface_semantics: float = 0.08
+    surface_blending: float = 0.1
     roughness: float = 0.01  # of the planes
 
     @property
@@ -111,7 +117,8 @@ class FlowConfig(Settings):
 FAST = FlowConfig()
 PAPER_NETWORK = {
     "encoding": "waves", "width": 128, "blocks": 3, "static_width": 256, "static_blocks": 5, "latent": 256,
-    "dynamic_features": True, "static_features": True, "position_semantics": True, "density": "relu",
+    "dynamic_features": True, "static_features": True, "static_semantics_features": False,
+    "position_semantics": True, "density": "relu",
     "method": "euler", "steps": 2, "flow_points": 3, "flow_stride": 1, "flow_share": 1.0, "fastest": 1.0,
     "spacing": "ndc", "samples": 64, "proposals": 0,
 }  # fmt: skip
@@ -126,6 +133,7 @@ PRESETS = {
         dynamic_rays=512, static_iterations=60_001, dynamic_iterations=80_001, rate=5e-4, rate_end=5e-5,
         checkpoint_every=2000, color_warped=1.0, temporal_warped=0.1, cycle=1.0, known_depth=0.0, known_tracks=0.0,
         static_depth=0.0, depth_blending=1.0, mask_warped=0.01, semantics_warped=0.1, roughness=0.0,
+        surface_likelihood=0.0, surface_color=0.0, surface_semantics=0.0, surface_blending=0.0,
     ),
 }  # fmt: skip
 
@@ -136,6 +144,7 @@ BASELINES = {
     # DynNeRF with a semantic head: no features, position and time alone
     "position": {
         "encoder": NONE, "attention": False, "displacement": False, "flow_points": 1, "position_semantics": True,
+        "static_semantics_features": False,
     },
 }  # fmt: skip
 ABLATIONS = {

@@ -25,6 +25,8 @@ from .state import FlowState
 from .static import StaticNetwork
 
 FORMAT = 1
+SINCE = {"static_semantics_features": False}  # what settings that older files do not have were like
+DROPPED = 0.3  # of the places that learn, those whose static semantics see image features alone
 BLEND = 0.5  # at which a place belongs to the dynamic field
 
 
@@ -69,8 +71,8 @@ class FlowField(Field):
             config.density,
         )
         self.static = StaticNetwork(
-            sizes[0], config.static_width, config.static_blocks, features if config.static_features else 0, classes,
-            config.density,
+            sizes[0], config.static_width, config.static_blocks, features if config.static_features else 0,
+            features if config.static_semantics_features else 0, classes, config.density,
         )
         self.ray_attention = Attention(classes) if config.ray_attention else None
         self.edit: Editing | None = None
@@ -138,15 +140,25 @@ class FlowField(Field):
         """Numbers learned."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int,
-                        noise: float = 0.0) -> Radiance:
-        """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame."""
+    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int | None, noise: float = 0.0,
+                        learning: torch.Generator | None = None) -> Radiance:
+        """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame (None: of none,
+        which a field whose static colours read features cannot do). ``learning`` draws places that are to be
+        classified by features alone."""
         if not self.config.static_field:
             return Radiance(
                 torch.zeros_like(points), points.new_zeros(len(points)), None,
                 points.new_zeros(len(points), max(1, len(self.label_names))),
             )
-        return self.static(self.embedded(clip, points), directions, self.static_features(clip, points, frame), noise)
+        shown = told = None
+        if frame is not None and (self.config.static_features or self.config.static_semantics_features):
+            read = clip.read(points[:, None], [frame], self.maps([frame]))[:, 0]
+            shown = read if self.config.static_features else None
+            told = read if self.config.static_semantics_features else None
+        dropped = None
+        if learning is not None:
+            dropped = (torch.rand(len(points), generator=learning) < DROPPED).to(points.device)
+        return self.static(self.embedded(clip, points), directions, shown, noise, told, dropped)
 
     def embedded(self, clip: Clip, points: Tensor) -> Tensor:
         """The static network's input."""
@@ -256,7 +268,7 @@ class FlowField(Field):
         if header.get("kind") != cls.kind:
             raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
         try:
-            config = FlowConfig().replaced(**json.loads(header["config"]))
+            config = FlowConfig().replaced(**{**SINCE, **json.loads(header["config"])})
             names, labels = json.loads(header["clips"]), json.loads(header["label_names"])
             clips = {
                 name: Clip(**{key: tensors[f"clips.{k}.{key}"] for key in CLIP}) for k, name in enumerate(names)

@@ -11,6 +11,8 @@ from torch import Tensor
 from ...scenes import BadInput, Scene
 from ...scenes.disparity import aligned
 from ...scenes.labels import label_map
+from ..motion import NodeScaffold
+from ..motion.lifted import moving_nodes
 
 LABELLED = 0.5  # of the draws are of labelled frames alone
 
@@ -27,8 +29,10 @@ class Targets:
         flows: forward and backward optical flow [F, H, W, 2], each with where it holds [F, H, W]; None without.
         disparity [F, H, W]: monocular, up to scale and shift; None where the scene has none.
         depth [F, H, W]: in scene units, 0 where unknown; None where nothing could be known.
-        still [F, H, W]: of what stands still, also behind what moves.
+        still [F, H, W]: of what stands still, also behind what moves. sure [F, H, W] bool: where that is triangulated
+        rather than completed; None: everywhere.
         tracks [N, F, 3]: trajectories in scene units; None without.
+        nodes: that move as these tracks do, and go on after the last frame; None without.
     """
 
     frames: list[int]
@@ -39,7 +43,26 @@ class Targets:
     disparity: Tensor | None = None
     depth: Tensor | None = None
     still: Tensor | None = None
+    sure: Tensor | None = None
     tracks: Tensor | None = None
+    nodes: NodeScaffold | None = None
+
+    @cached_property
+    def settled(self) -> Tensor:
+        """Pixels [F, H, W] bool at rest whose depth is sure."""
+        known = ~self.moving & (self.still > 0)
+        return known if self.sure is None else known & self.sure
+
+    @cached_property
+    def resting(self) -> Tensor:
+        """Flat indices of these among all frames' pixels."""
+        return self.settled.flatten().nonzero()[:, 0]
+
+    def known(self, index: int) -> list[Tensor]:
+        """The same of one frame: of those at rest whose depth is sure, and of moving ones whose depth is known."""
+        moving, before = self.moving[index], index * self.moving[index].numel()
+        chosen = (self.settled[index], moving & (self.depth[index] > 0))
+        return [before + pixels.flatten().nonzero()[:, 0] for pixels in chosen]
 
     @cached_property
     def labelled(self) -> Tensor:
@@ -74,7 +97,8 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
         scene: what may be known, as :meth:`LabelSplit.seen` leaves it; frames without labels stay unlabelled.
         filmed: which of the clip's frames ``scene``'s training frames are; None: all.
     """
-    from ...scenes.motion.depth import static_depth
+    from ...scenes.motion.depth import static_depth, trusted_pixels
+    from ...scenes.motion.filled import filled_depth
     from ...scenes.motion.flow import flow_validity, video_flow
     from ...scenes.motion.jumps import jumping
     from ...scenes.motion.masks import motion_masks
@@ -83,10 +107,9 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     from ...scenes.motion.tracks import motion_scaffold
 
     shown = scene.split("train")
-    moving = motion_masks(scene)  # the distance of what these miss is better known as if it stood still
-    complete = motion_masks(with_moving(scene, mostly_moving(scene), others_rest=False))
+    moving = motion_masks(with_moving(scene, mostly_moving(scene), others_rest=False))
     filmed = list(range(len(shown))) if filmed is None else filmed
-    found = Targets(filmed, torch.stack([frame.image for frame in shown]), complete)
+    found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving)
     if any(frame.has("label") for frame in shown):
         nothing = torch.full(moving.shape[1:], -1)
         count = len(scene.label_names)
@@ -97,13 +120,15 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
         return found
     flows = video_flow(shown)
     found.flows = _of_frames(flows, flow_validity(shown, *flows), filmed)
-    found.still = static_depth(scene)
+    found.still, found.sure = static_depth(scene), trusted_pixels(scene)
     if found.disparity is None:
-        found.depth = torch.where(moving, moving_depth(scene, moving), found.still)
+        near = filled_depth(moving_depth(scene, moving), moving, found.labels)
+        found.depth = torch.where(moving, near, found.still)
     else:
         found.depth = torch.where(moving, _depth_of(found.disparity, found.still, ~moving), found.still)
     lifted = motion_scaffold(scene)
     found.tracks = None if lifted is None else lifted.positions
+    found.nodes = moving_nodes(scene)
     return found
 
 

@@ -130,7 +130,7 @@ class FlowTrainer:
         else:
             semantic = batch.label is not None
             traced = trace(self.field, clip, rays, batch.time, self.generator, logits=semantic, frame=frame)
-        return Context(self.field, clip, batch, traced, self.generator, found.frames)
+        return Context(self.field, clip, batch, traced, self.generator, found, self.still)
 
     def terms(self, context: Context) -> dict[str, Tensor]:
         """The stage's losses, weighted, by name."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from ...scenes import PointCloud, Scene
-from ..motion import DeformationNetwork, NodeNetwork, NodeScaffold
-from ..motion.nodes import farthest
+from ..motion import DeformationNetwork, NodeNetwork
+from ..motion.lifted import moving_nodes
 from .config import FitConfig
 from .field import GaussianField
 from .initialize import anchor, from_points, random_points
-
-RIGID_MOBILITY = 0.05  # of nodes on rigid bodies: their motion is known better than pictures tell a node alone
-BENT_MOBILITY = 3.0  # of all others: their depth was guessed, and pictures tell more of it
 
 
 def start_field(scene: Scene, config: FitConfig) -> GaussianField:
@@ -43,18 +38,3 @@ def start_field(scene: Scene, config: FitConfig) -> GaussianField:
         return from_points(PointCloud(points.positions, points.colors), config.sh_degree, **style)
     positions, anchors = anchor(points, scaffold)
     return from_points(PointCloud(positions, points.colors), config.sh_degree, scaffold, anchors, **style)
-
-
-def moving_nodes(scene: Scene, count: int = 300) -> NodeScaffold | None:
-    """A scaffold on the 3D tracks lifted from the video; None when nothing moves."""
-    from ...scenes.motion.tracks import motion_scaffold
-
-    lifted = motion_scaffold(scene)
-    if lifted is None or len(lifted.positions) < 2:
-        return None
-    canonical = int(lifted.visible.sum(0).argmax())
-    chosen = farthest(lifted.positions.flatten(1), count)
-    mobility = torch.where(lifted.rigid[chosen], RIGID_MOBILITY, BENT_MOBILITY)
-    return NodeScaffold.from_trajectories(
-        lifted.positions[chosen], lifted.times, canonical, things=lifted.things[chosen], mobility=mobility
-    )

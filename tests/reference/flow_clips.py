@@ -9,8 +9,8 @@ from semaflow.scenes import Camera
 
 SMALL = {
     "plane_resolution": 8, "plane_channels": 4, "plane_levels": 1, "moments": 5, "width": 8, "static_width": 8,
-    "token_width": 8, "samples": 6, "proposals": 0, "static_rays": 6, "dynamic_rays": 6, "flow_share": 0.5,
-    "static_iterations": 5, "dynamic_iterations": 5, "flow_stride": 1,
+    "token_width": 8, "samples": 6, "proposals": 0, "static_rays": 6, "dynamic_rays": 6, "surface_rays": 6,
+    "flow_share": 0.5, "static_iterations": 5, "dynamic_iterations": 5, "flow_stride": 1,
 }  # fmt: skip
 
 

@@ -3,13 +3,16 @@ the config). A loss whose input is missing is in ``NEEDS``."""
 
 from __future__ import annotations
 
-from . import color, geometry, motion, semantics
+from . import color, geometry, motion, semantics, surface
 from .context import Context
 
 STATIC = {
     "static_color": color.static,
     "static_semantics": semantics.static,
     "static_depth": geometry.static_depth,
+    "surface_likelihood": surface.likelihood,
+    "surface_color": surface.color,
+    "surface_semantics": surface.semantics,
 }
 DYNAMIC = {
     "color_full": color.full,
@@ -33,6 +36,10 @@ DYNAMIC = {
     "semantics_full": semantics.full,
     "semantics_dynamic": semantics.dynamic,
     "semantics_warped": semantics.warped,
+    "surface_likelihood": surface.likelihood,
+    "surface_color": surface.color,
+    "surface_semantics": surface.semantics,
+    "surface_blending": surface.blending,
 }
 # What a loss needs of the targets, by their name and in words.
 NEEDS = {
@@ -46,6 +53,10 @@ NEEDS = {
     "semantics_dynamic": ("labels", "label maps"),
     "semantics_warped": ("labels", "label maps"),
     "static_semantics": ("labels", "label maps"),
+    "surface_likelihood": ("still", "a video whose depth can be triangulated"),
+    "surface_color": ("still", "a video whose depth can be triangulated"),
+    "surface_semantics": ("labels", "label maps"),
+    "surface_blending": ("still", "a video whose depth can be triangulated"),
 }
 
 __all__ = ["DYNAMIC", "NEEDS", "STATIC", "Context"]

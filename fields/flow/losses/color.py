@@ -27,4 +27,4 @@ def warped(c: Context) -> Tensor:
     errors = [
         (c.over_rays(warp.weights, warp.radiance.color) - c.batch.color).square().mean() for warp in c.warped.values()
     ]
-    return sum(errors, c.batch.color.new_zeros(()))
+    return sum(errors, c.nothing)

@@ -13,7 +13,8 @@ from ..clip import Clip
 from ..dynamic import Radiance
 from ..paths import Paths
 from ..render import Traced
-from ..targets import Batch
+from ..targets import Batch, Targets
+from .surfaced import Surfaced, moving_surface, still_surface
 
 CHECKED = 1024  # samples that a loss with more integration looks at, at most
 
@@ -42,11 +43,17 @@ class Context:
     batch: Batch
     traced: Traced
     generator: torch.Generator
-    field_frames: list[int]  # of the clip, that the targets are of
+    found: Targets  # that the batch is of
+    still: bool = False  # whether the static branch trains alone
 
     @property
     def config(self):
         return self.field.config
+
+    @property
+    def nothing(self) -> Tensor:
+        """A loss of zero."""
+        return self.batch.color.new_zeros(())
 
     @functools.cached_property
     def points(self) -> Tensor:
@@ -108,6 +115,11 @@ class Context:
         alpha = 1 - torch.exp(-density * self.traced.lengths)
         weights, _ = render_weight_from_alpha(alpha.view(shape))
         return Warped(radiance._replace(logits=logits), weights, paths, positions, time, code)
+
+    @functools.cached_property
+    def surface(self) -> Surfaced | None:
+        """What the branch in training says of pixels whose depth is known; None where no depth is."""
+        return still_surface(self) if self.still else moving_surface(self)
 
     def over_rays(self, weights: Tensor, values: Tensor) -> Tensor:
         """Sums [R, D] of values [A, D] by ``weights`` [R, M] of the samples."""

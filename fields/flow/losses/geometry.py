@@ -61,7 +61,7 @@ def mask_warped(c: Context) -> Tensor:
     """Mean blend of the samples moved to the neighbouring frames, on rays at rest."""
     rest = ~c.batch.moving[c.ray]
     terms = (mean(warp.radiance.blend, rest) for warp in c.warped.values())
-    return sum(terms, c.batch.color.new_zeros(()))
+    return sum(terms, c.nothing)
 
 
 def sparsity(c: Context) -> Tensor:

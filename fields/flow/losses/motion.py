@@ -12,7 +12,7 @@ FARTHEST = 10.0  # pixels of error that count
 
 
 def _total(terms, c: Context) -> Tensor:
-    return sum(terms, c.batch.color.new_zeros(()))
+    return sum(terms, c.nothing)
 
 
 def optical(c: Context) -> Tensor:
@@ -40,7 +40,7 @@ def slow(c: Context) -> Tensor:
 def temporal(c: Context) -> Tensor:
     """Mean absolute acceleration: motion ahead plus motion back."""
     if len(c.flow) < 2:
-        return c.points.new_zeros(())
+        return c.nothing
     return (c.flow[1] + c.flow[-1]).abs().mean()
 
 
@@ -81,7 +81,7 @@ def static(c: Context) -> Tensor:
 def known_tracks(c: Context) -> Tensor:
     """Mean absolute distance, in half sizes of the scene, of known trajectories' points in the neighbouring frames
     from where the field carries them."""
-    tracks, index, frames = c.batch.tracks, c.batch.index, c.field_frames
+    tracks, index, frames = c.batch.tracks, c.batch.index, c.found.frames
     chosen = torch.randint(len(tracks), (TRACKS,), generator=c.generator)
     terms = []
     for side in (-1, 1):

@@ -1,0 +1,96 @@
+"""What a field says of pixels whose depth is known, at the places where they end and before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..dynamic import Radiance
+from ..surface import Surface, draw_surface, unlikely
+
+AHEAD = 0.3
+RECENT = 0.25  # of the frames that may be seen, the last ones
+NEAR = 0.1  # half sizes of the scene
+
+
+@dataclass
+class Surfaced:
+    """N pixels and what the branch in training says of them.
+
+    Attributes:
+        seen: the pixels. radiance: of where they end, with logits where labels are learned.
+        unlikely: [N] negative log-likelihood of that end.
+        before, still: shares of the dynamic field, [N] on the way there and [M] at other frames' surfaces at rest.
+    """
+
+    seen: Surface
+    radiance: Radiance
+    unlikely: Tensor
+    before: Tensor | None = None
+    still: Tensor | None = None
+
+
+def still_surface(c) -> Surfaced | None:
+    """Of the static branch: pixels at rest, anywhere in the video."""
+    field, clip, frame, found = c.field, c.clip, c.batch.frame, c.found
+    if found.still is None or not c.config.surface_rays:
+        return None
+    seen = draw_surface(clip, found, found.still, [found.resting], c.config.surface_rays, c.generator)
+    if seen is None:
+        return None
+    radiance = field.static_radiance(clip, seen.at, seen.directions, frame, learning=c.generator)
+    features = field.static_features(clip, seen.before, frame)
+    before = field.static.densities(field.embedded(clip, seen.before), features)
+    return Surfaced(seen, radiance, unlikely(radiance.density, before, seen.passed))
+
+
+def moving_surface(c) -> Surfaced | None:
+    """Of the dynamic branch: pixels of this frame, as many at rest as moving ones, and surfaces at rest that other
+    frames show. These are there at all times, seen or not, so that the dynamic field has no share in them.
+
+    ``AHEAD`` of the time, where the video goes on after the frames that may be seen: what moved in one of the last of
+    these, at a later time, where its motion would take it.
+    """
+    found, count = c.found, c.config.surface_rays
+    if found.depth is None or not count:
+        return None
+    still = draw_surface(c.clip, found, found.still, [found.resting], count // 2, c.generator)
+    later = c.clip.times[found.frames[-1] + 1 :]
+    if len(later) and found.nodes is not None and float(torch.rand((), generator=c.generator)) < AHEAD:
+        return _ahead(c, still, float(later[torch.randint(len(later), (), generator=c.generator)]))
+    seen = draw_surface(c.clip, found, found.depth, found.known(c.batch.index), count, c.generator)
+    return None if seen is None else _asked(c, seen, still, c.batch.time)
+
+
+def _ahead(c, still: Surface | None, time: float) -> Surfaced | None:
+    found, count = c.found, c.config.surface_rays // 2
+    recent = max(1, round(RECENT * len(found.frames)))
+    index = len(found.frames) - recent + int(torch.randint(recent, (), generator=c.generator))
+    seen = draw_surface(c.clip, found, found.depth, found.known(index)[1:], count, c.generator)
+    if seen is None or still is None:
+        return None
+    begin = float(c.clip.times[found.frames[index]])
+    moved = found.nodes.to(seen.at.device).moved(seen.at, begin, time)
+    # Of rays that end at rest one knows that they were free, and may believe it where nothing has come by.
+    away = torch.cdist(still.before, moved).amin(1) / c.clip.radius
+    before = torch.where((away > NEAR)[:, None], still.before, still.at)
+    return _asked(c, replace(seen, at=moved, before=before, passed=torch.zeros_like(seen.passed)), still, time)
+
+
+def _asked(c, seen: Surface, still: Surface | None, time: float) -> Surfaced:
+    """What the dynamic branch says at ``time``."""
+    field, clip = c.field, c.clip
+    parts = [seen.at, seen.before, *([] if still is None else [still.at])]
+    points, sizes = torch.cat(parts), [len(part) for part in parts]
+    shown = field.flow(clip, points, time)[1] if c.config.dynamic_features else None
+    h, radiance = field.dynamic.radiate(field.code(clip, points, time), shown)
+    color, density, blend = (value.split(sizes) for value in (radiance.color, radiance.density, radiance.blend))
+    logits = None
+    if seen.label is not None:
+        paths, shown = field.flow(clip, seen.at, time)
+        logits = field.dynamic.classify(field.flow_code(paths, seen.at, time, clip, shown), h[: sizes[0]])
+    ends = Radiance(color[0], density[0], blend[0], logits)
+    odds = unlikely(density[0], density[1], seen.passed)
+    return Surfaced(seen, ends, odds, blend[1], blend[2] if still is not None else points.new_zeros(0))
