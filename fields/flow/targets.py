@@ -29,10 +29,10 @@ class Targets:
         flows: forward and backward optical flow [F, H, W, 2], each with where it holds [F, H, W]; None without.
         disparity [F, H, W]: monocular, up to scale and shift; None where the scene has none.
         depth [F, H, W]: in scene units, 0 where unknown; None where nothing could be known.
-        still [F, H, W]: of what stands still, also behind what moves. sure [F, H, W] bool: where that is triangulated
-        rather than completed; None: everywhere.
+        still [F, H, W]: of what stands still, also behind what moves.
         tracks [N, F, 3]: trajectories in scene units; None without.
         nodes: that move as these tracks do, and go on after the last frame; None without.
+        sure [F, H, W] bool: where ``still`` is triangulated rather than completed; None: everywhere.
     """
 
     frames: list[int]
@@ -43,9 +43,9 @@ class Targets:
     disparity: Tensor | None = None
     depth: Tensor | None = None
     still: Tensor | None = None
-    sure: Tensor | None = None
     tracks: Tensor | None = None
     nodes: NodeScaffold | None = None
+    sure: Tensor | None = None
 
     @cached_property
     def settled(self) -> Tensor:

@@ -44,6 +44,15 @@ def test_one_place_on_the_way_stands_for_all_of_it():
     assert float(seen.passed.mean()) == pytest.approx(float(way.mean()), rel=0.03)
 
 
+def test_pixels_whose_depth_is_guessed_are_not_drawn():
+    clip, found, _ = drawn(4)
+    found.__dict__.pop("settled")
+    found.sure = torch.zeros_like(found.moving)
+    found.sure[1, 3, 4] = True
+    seen = draw_surface(clip, found, found.depth, found.known(1)[:1], 20, torch.Generator())
+    assert (seen.color[:, 0] == clip.height * clip.width + 3 * clip.width + 4).all()
+
+
 def test_likelihood_by_hand():
     at, before, passed = torch.tensor([50.0, 0.0]), torch.tensor([2.0, 0.5]), torch.tensor([0.25, 4.0])
     found = unlikely(at, before, passed)
@@ -53,5 +62,6 @@ def test_likelihood_by_hand():
 
 def test_frames_of_which_no_depth_is_known_give_nothing():
     clip, found, _ = drawn(4)
-    found.depth = torch.zeros_like(found.depth)
+    found.depth = found.still = torch.zeros_like(found.depth)
+    found.__dict__.pop("settled", None)
     assert draw_surface(clip, found, found.depth, found.known(0), 10, torch.Generator()) is None
