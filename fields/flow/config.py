@@ -105,7 +105,7 @@ class FlowConfig(Settings):
     surface_likelihood: float = 0.01  # in both stages
     surface_color: float = 1.0
     surface_semantics: float = 0.08
-    surface_blending: float = 0.1
+    surface_blending: float = 0.3
     roughness: float = 0.01  # of the planes
 
     @property

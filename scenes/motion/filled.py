@@ -11,7 +11,7 @@ REACH = 10.0  # pixels
 
 def filled_depth(depth: Tensor, wanted: Tensor, labels: Tensor | None = None) -> Tensor:
     """``depth`` [T, H, W] with the zeros among the pixels ``wanted`` [T, H, W] bool given the depth of the nearest of
-    these that has one, in the same frame, within ``REACH`` and of the same of the ``labels`` [T, H, W], if there are."""
+    these that has one, in the same frame, within ``REACH`` and of the same of the ``labels`` [T, H, W], if any."""
     import cv2
 
     filled = depth.clone()

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..dynamic import Radiance
 from ..surface import Surface, draw_surface, unlikely
 
-AHEAD = 0.3
+AHEAD = 0.4
 RECENT = 0.25  # of the frames that may be seen, the last ones
+EMPTY = 3  # times as many places where nothing is
 NEAR = 0.1  # half sizes of the scene
 
 
@@ -56,19 +57,22 @@ def moving_surface(c) -> Surfaced | None:
     found, count = c.found, c.config.surface_rays
     if found.depth is None or not count:
         return None
-    still = draw_surface(c.clip, found, found.still, [found.resting], count // 2, c.generator)
     later = c.clip.times[found.frames[-1] + 1 :]
     if len(later) and found.nodes is not None and float(torch.rand((), generator=c.generator)) < AHEAD:
-        return _ahead(c, still, float(later[torch.randint(len(later), (), generator=c.generator)]))
+        return ahead(c, float(later[torch.randint(len(later), (), generator=c.generator)]))
     seen = draw_surface(c.clip, found, found.depth, found.known(c.batch.index), count, c.generator)
-    return None if seen is None else _asked(c, seen, still, c.batch.time)
+    still = draw_surface(c.clip, found, found.still, [found.resting], count // 2, c.generator)
+    return None if seen is None else _asked(c, seen, seen.before, still, c.batch.time)
 
 
-def _ahead(c, still: Surface | None, time: float) -> Surfaced | None:
+def ahead(c, time: float) -> Surfaced | None:
+    """At a ``time`` after the frames that may be seen: moving pixels of the last of these, where their motion would
+    take them."""
     found, count = c.found, c.config.surface_rays // 2
     recent = max(1, round(RECENT * len(found.frames)))
     index = len(found.frames) - recent + int(torch.randint(recent, (), generator=c.generator))
     seen = draw_surface(c.clip, found, found.depth, found.known(index)[1:], count, c.generator)
+    still = draw_surface(c.clip, found, found.still, [found.resting], EMPTY * count, c.generator)
     if seen is None or still is None:
         return None
     begin = float(c.clip.times[found.frames[index]])
@@ -76,13 +80,13 @@ def _ahead(c, still: Surface | None, time: float) -> Surfaced | None:
     # Of rays that end at rest one knows that they were free, and may believe it where nothing has come by.
     away = torch.cdist(still.before, moved).amin(1) / c.clip.radius
     before = torch.where((away > NEAR)[:, None], still.before, still.at)
-    return _asked(c, replace(seen, at=moved, before=before, passed=torch.zeros_like(seen.passed)), still, time)
+    return _asked(c, replace(seen, at=moved, passed=torch.zeros_like(seen.passed)), before, still, time)
 
 
-def _asked(c, seen: Surface, still: Surface | None, time: float) -> Surfaced:
-    """What the dynamic branch says at ``time``."""
+def _asked(c, seen: Surface, before: Tensor, still: Surface | None, time: float) -> Surfaced:
+    """What the dynamic branch says at ``time`` of pixels, of places on the way there, and of surfaces at rest."""
     field, clip = c.field, c.clip
-    parts = [seen.at, seen.before, *([] if still is None else [still.at])]
+    parts = [seen.at, before, *([] if still is None else [still.at])]
     points, sizes = torch.cat(parts), [len(part) for part in parts]
     shown = field.flow(clip, points, time)[1] if c.config.dynamic_features else None
     h, radiance = field.dynamic.radiate(field.code(clip, points, time), shown)
@@ -92,5 +96,5 @@ def _asked(c, seen: Surface, still: Surface | None, time: float) -> Surfaced:
         paths, shown = field.flow(clip, seen.at, time)
         logits = field.dynamic.classify(field.flow_code(paths, seen.at, time, clip, shown), h[: sizes[0]])
     ends = Radiance(color[0], density[0], blend[0], logits)
-    odds = unlikely(density[0], density[1], seen.passed)
+    odds = unlikely(density[0], density[1][: sizes[0]], seen.passed)
     return Surfaced(seen, ends, odds, blend[1], blend[2] if still is not None else points.new_zeros(0))
