@@ -39,7 +39,10 @@ TASKS: dict[str, Callable[[int], LabelSplit]] = {
     "tracking 50%": partial(LabelSplit.tracking, share=50),
     "tracking 50%, all pictures": partial(LabelSplit.tracking, share=50, pictures="all"),
 }
-UNDIVIDED = {f"{name}, one branch": partial(METHODS[name], static_field=False) for name in ("flow", "point")}
+UNDIVIDED = {
+    f"{name}, one branch": partial(METHODS[name], static_field=False, static_iterations=0, dynamic_iterations=3000)
+    for name in ("flow", "point")
+}
 MANY, OTHER = (0, 2), 1  # seeds of the worlds that a field is adapted from, and to
 SCRATCH, ADAPTED = (600, 900), (100, 200)  # steps of the two stages
 ROOM = {body.label for body in room(0)}

@@ -16,7 +16,7 @@ from ..scenes.labels import common_classes, in_classes, with_classes
 from ..scenes.motion.named import class_ids
 from . import fit as fitting
 from .fit_flow import prepared, trained
-from .run import Run
+from .run import Run, whereabouts
 
 STEPS = (150, 150)  # of the static and the dynamic stage
 
@@ -56,7 +56,7 @@ def adapt(start: str | Path, source: str | Path, output: str | Path, format: str
     scene = in_classes(with_classes(load(source, format, **(options or {}))), field.label_names)
     class_ids(config.moving_classes, scene.label_names)
     scene = fitting.posed(scene)
-    where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options or {}}
+    where = whereabouts(source, scene.format or format, options)
     made = Run.create(output, FlowField.kind, where, {"name": config.encoder}, dataclasses.asdict(config))
     made.save_scene(*common_classes([scene]))
     code = Code(field.code_mean, field.code_axes) if len(field.code_mean) else None

@@ -22,7 +22,7 @@ from ..scenes.labels import label_map, labelled, with_classes
 from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
-from .run import Run
+from .run import Run, whereabouts
 
 READING = ("cameras", "max_width", "every", "max_frames", "holdout")  # options of all readers, each with a flag
 
@@ -130,10 +130,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
     Run.vacant(output)
     config = preset(preset_name).replaced(**changes)
     config = dataclasses.replace(config, teacher=located(config.teacher))
-    options = dict(options or {})
-    if options.get("cameras") is not None:
-        options["cameras"] = str(Path(options["cameras"]).resolve())
-    scene = with_classes(load(source, format, **options))
+    scene = with_classes(load(source, format, **(options or {})))
     chosen = split(len(scene.train))
     if chosen.unseen and not labelled(chosen.seen(scene)):
         raise BadInput(f"{source}: label: no frame that is to give labels has any")
@@ -142,7 +139,7 @@ def fit(source: str | Path, output: str | Path, preset_name: str = "fast", forma
         teacher(config.teacher)  # where it cannot be had, that is better said before the cameras are estimated
     scene = posed(scene)
     config = suited(config, scene, changes)
-    where = {"path": str(Path(source).resolve()), "format": scene.format or format, "options": options}
+    where = whereabouts(source, scene.format or format, options)
     record = dataclasses.asdict(chosen) if chosen.unseen else None
     made = Run.create(output, GaussianField.kind, where, {"name": config.teacher}, dataclasses.asdict(config), record)
     made.save_scene(scene)

@@ -23,7 +23,7 @@ from ..scenes.motion.named import class_ids, with_moving
 from ..scenes.splits import LabelSplit
 from .device import device
 from .progress import bar, console
-from .run import Run
+from .run import Run, whereabouts
 
 
 def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, preset_name: str = "fast",
@@ -48,14 +48,14 @@ def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, pres
     config = preset(preset_name).replaced(**changes)
     config = dataclasses.replace(config, encoder=found_encoder(config.encoder))
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    options, scenes, where = dict(options or {}), [], []
+    scenes, where = [], []
     for path in sources:
-        scene = with_classes(load(path, format, **options))
+        scene = with_classes(load(path, format, **(options or {})))
         chosen = split(len(scene.train))
         if chosen.unseen and not labelled(chosen.seen(scene)):
             raise BadInput(f"{path}: label: no frame that is to give labels has any")
         scenes.append(scene)
-        where.append({"path": str(Path(path).resolve()), "format": scene.format or format, "options": options})
+        where.append(whereabouts(path, scene.format or format, options))
     class_ids(config.moving_classes, common_classes(scenes)[0].label_names)
     scenes = [posed(scene) for scene in scenes]
     if len({len(scene.train) for scene in scenes}) > 1 and split(len(scenes[0].train)).unseen:

@@ -17,6 +17,14 @@ from .edits import edited
 FORMAT = 1
 
 
+def whereabouts(source: str | Path, format: str | None, options: dict | None) -> dict:
+    """How to load the scene at ``source`` again from any working folder."""
+    options = dict(options or {})
+    if options.get("cameras") is not None:
+        options["cameras"] = str(Path(options["cameras"]).resolve())
+    return {"path": str(Path(source).resolve()), "format": format, "options": options}
+
+
 class Run:
     """An open run folder.
 

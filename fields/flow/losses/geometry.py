@@ -51,7 +51,10 @@ def order(c: Context) -> Tensor:
 
 
 def mask(c: Context) -> Tensor:
-    """Mean blend on rays at rest, and mean absolute difference of dynamicness and the motion mask."""
+    """Mean blend on rays at rest, and mean absolute difference of dynamicness and the motion mask. Nothing where there
+    is no static branch to share with."""
+    if not c.config.static_field:
+        return c.nothing
     blend = c.traced.dynamic.blend.view(c.traced.depths.shape)
     moving = c.batch.moving.to(blend)
     return mean(blend, ~c.batch.moving) + (c.traced.layers.dynamicness[:, 0] - moving).abs().mean()

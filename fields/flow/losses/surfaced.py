@@ -23,13 +23,13 @@ class Surfaced:
     Attributes:
         seen: the pixels. radiance: of where they end, with logits where labels are learned.
         unlikely: [N] negative log-likelihood of that end.
-        before, still: shares of the dynamic field, [N] on the way there and [M] at other frames' surfaces at rest.
+        empty, still: shares of the dynamic field, [E] on the way there and behind, [M] at other surfaces at rest.
     """
 
     seen: Surface
     radiance: Radiance
     unlikely: Tensor
-    before: Tensor | None = None
+    empty: Tensor | None = None
     still: Tensor | None = None
 
 
@@ -62,7 +62,7 @@ def moving_surface(c) -> Surfaced | None:
         return ahead(c, float(later[torch.randint(len(later), (), generator=c.generator)]))
     seen = draw_surface(c.clip, found, found.depth, found.known(c.batch.index), count, c.generator)
     still = draw_surface(c.clip, found, found.still, [found.resting], count // 2, c.generator)
-    return None if seen is None else _asked(c, seen, seen.before, still, c.batch.time)
+    return None if seen is None else _asked(c, seen, torch.cat([seen.before, seen.behind]), still, c.batch.time)
 
 
 def ahead(c, time: float) -> Surfaced | None:
@@ -83,10 +83,11 @@ def ahead(c, time: float) -> Surfaced | None:
     return _asked(c, replace(seen, at=moved, passed=torch.zeros_like(seen.passed)), before, still, time)
 
 
-def _asked(c, seen: Surface, before: Tensor, still: Surface | None, time: float) -> Surfaced:
-    """What the dynamic branch says at ``time`` of pixels, of places on the way there, and of surfaces at rest."""
+def _asked(c, seen: Surface, empty: Tensor, still: Surface | None, time: float) -> Surfaced:
+    """What the dynamic branch says at ``time`` of pixels, of places on the way there (the first ones of ``empty``, one
+    for each pixel) and of more where nothing is believed to be, and of surfaces at rest."""
     field, clip = c.field, c.clip
-    parts = [seen.at, before, *([] if still is None else [still.at])]
+    parts = [seen.at, empty, *([] if still is None else [still.at])]
     points, sizes = torch.cat(parts), [len(part) for part in parts]
     shown = field.flow(clip, points, time)[1] if c.config.dynamic_features else None
     h, radiance = field.dynamic.radiate(field.code(clip, points, time), shown)
