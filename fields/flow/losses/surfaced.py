@@ -49,7 +49,8 @@ def still_surface(c) -> Surfaced | None:
 
 def moving_surface(c) -> Surfaced | None:
     """Of the dynamic branch: pixels of this frame, as many at rest as moving ones, and surfaces at rest that other
-    frames show. These are there at all times, seen or not, so that the dynamic field has no share in them.
+    frames show. These are there at all times, seen or not, so that the dynamic field has no share in them, unless this
+    frame shows that something moves there.
 
     ``AHEAD`` of the time, where the video goes on after the frames that may be seen: what moved in one of the last of
     these, at a later time, where its motion would take it.
@@ -62,7 +63,19 @@ def moving_surface(c) -> Surfaced | None:
         return ahead(c, float(later[torch.randint(len(later), (), generator=c.generator)]))
     seen = draw_surface(c.clip, found, found.depth, found.known(c.batch.index), count, c.generator)
     still = draw_surface(c.clip, found, found.still, [found.resting], count // 2, c.generator)
-    return None if seen is None else _asked(c, seen, torch.cat([seen.before, seen.behind]), still, c.batch.time)
+    if seen is None:
+        return None
+    rest = None if still is None else still.at[~masked(c, still.at)]
+    return _asked(c, seen, torch.cat([seen.before, seen.behind]), rest, c.batch.time)
+
+
+def masked(c, points: Tensor) -> Tensor:
+    """Which of ``points`` [N, 3] lie on moving pixels of this frame, [N] bool: a shadow may be on what rests there."""
+    pixels, depth = c.clip.camera(c.batch.frame).project(points)
+    column, row = pixels.floor().long().unbind(-1)
+    inside = (depth > 0) & (column >= 0) & (column < c.clip.width) & (row >= 0) & (row < c.clip.height)
+    moving = c.found.moving[c.batch.index].to(points.device)
+    return inside & moving[row.clamp(0, c.clip.height - 1), column.clamp(0, c.clip.width - 1)]
 
 
 def ahead(c, time: float) -> Surfaced | None:
@@ -80,14 +93,14 @@ def ahead(c, time: float) -> Surfaced | None:
     # Of rays that end at rest one knows that they were free, and may believe it where nothing has come by.
     away = torch.cdist(still.before, moved).amin(1) / c.clip.radius
     before = torch.where((away > NEAR)[:, None], still.before, still.at)
-    return _asked(c, replace(seen, at=moved, passed=torch.zeros_like(seen.passed)), before, still, time)
+    return _asked(c, replace(seen, at=moved, passed=torch.zeros_like(seen.passed)), before, still.at, time)
 
 
-def _asked(c, seen: Surface, empty: Tensor, still: Surface | None, time: float) -> Surfaced:
+def _asked(c, seen: Surface, empty: Tensor, still: Tensor | None, time: float) -> Surfaced:
     """What the dynamic branch says at ``time`` of pixels, of places on the way there (the first ones of ``empty``, one
     for each pixel) and of more where nothing is believed to be, and of surfaces at rest."""
     field, clip = c.field, c.clip
-    parts = [seen.at, empty, *([] if still is None else [still.at])]
+    parts = [seen.at, empty, *([] if still is None else [still])]
     points, sizes = torch.cat(parts), [len(part) for part in parts]
     shown = field.flow(clip, points, time)[1] if c.config.dynamic_features else None
     h, radiance = field.dynamic.radiate(field.code(clip, points, time), shown)
