@@ -28,7 +28,7 @@ class SolidTexture:
         tile: edge of tiles of differing brightness in scene units, 0 for none; three edges for planks
             and stripes.
         contrast: 0 plain to 1 strong.
-        blotches: how much of light and dark blotches there is, 0 none to 1.
+        mottle: how much of relief and blotches there is beside the tiles, 0 none to 1.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SolidTexture:
         cell: float = 0.02,
         tile: float | tuple[float, float, float] = 0.0,
         contrast: float = 1.0,
-        blotches: float = 1.0,
+        mottle: float = 1.0,
     ):
         self.cell, self.contrast = cell, contrast
         self.lower = np.asarray(lower, dtype=np.float64) - MARGIN * cell
@@ -49,12 +49,12 @@ class SolidTexture:
         fine = sum(
             weight * _smooth_noise(generator, self.shape, sigma) for sigma, weight in OCTAVES
         )
-        patches = [_smooth_noise(generator, self.shape, sigma) for sigma in (3.0, 4.0)]
+        blotches = [_smooth_noise(generator, self.shape, sigma) for sigma in (3.0, 4.0)]
         # A steep but smooth step gives corners to follow without edges sharper than a cell.
-        light, dark = (0.5 + 0.5 * np.tanh(3.5 * (field - 0.6)) for field in patches)
+        light, dark = (0.5 + 0.5 * np.tanh(3.5 * (field - 0.6)) for field in blotches)
         edges = np.broadcast_to(tile, 3) / cell
         tones = _tiles(generator, self.shape, edges) if edges.all() else np.zeros(self.shape)
-        channels = np.stack([0.12 * fine + 0.16 * tones, LIGHT * blotches * light, DARK * blotches * dark])
+        channels = np.stack([0.12 * mottle * fine + 0.16 * tones, LIGHT * mottle * light, DARK * mottle * dark])
         # grid_sample wants [1, C, z, y, x].
         self._volume = torch.from_numpy(
             channels.transpose(0, 3, 2, 1)[None].astype(np.float32).copy()

@@ -52,12 +52,12 @@ def pick(generator: np.random.Generator, palette: tuple[Color, ...]) -> Color:
 def grain(generator: np.random.Generator) -> dict:
     """Texture of wood: boards with their grain."""
     width = generator.uniform(0.08, 0.2)
-    return {"tile": (width, width, 0.6), "cell": 0.02, "contrast": generator.uniform(0.4, 0.8), "blotches": 0.2}
+    return {"tile": (width, width, 0.6), "cell": 0.02, "contrast": generator.uniform(0.6, 0.9), "mottle": 0.3}
 
 
 def weave(generator: np.random.Generator) -> dict:
     """Texture of cloth: plain, mottled, striped or checked."""
     edge = generator.uniform(0.08, 0.2)
     tile = ((0.0, 0.0, 0.0), (edge, 9.0, 9.0), (edge, edge, edge))[generator.integers(3)]
-    blotches = generator.uniform(0.1, 0.8)
-    return {"tile": tile, "cell": 0.022, "contrast": generator.uniform(0.35, 0.9), "blotches": blotches}
+    mottle = generator.uniform(0.2, 0.8)
+    return {"tile": tile, "cell": 0.022, "contrast": generator.uniform(0.4, 0.9), "mottle": mottle}

@@ -25,7 +25,7 @@ def shell(size: np.ndarray, seed: int, generator: np.random.Generator) -> list[B
     paint, accent = pick(generator, PAINTS), pick(generator, PAINTS + FABRICS)
     other = SIDES[generator.integers(8) % 4] if generator.random() < 0.5 else ""
     wall = {"label": "wall", "cell": 0.03, "tile": _paper(generator)}
-    wall |= {"contrast": generator.uniform(0.2, 0.5), "blotches": generator.uniform(0.0, 0.5)}
+    wall |= {"contrast": generator.uniform(0.25, 0.5), "mottle": generator.uniform(0.25, 0.6)}
     floor = meshes.block([-wide, -deep, -THICK], [wide, deep, 0])
     above = meshes.block([-wide, -deep, high], [wide, deep, high + THICK])
     edge = generator.uniform(0.12, 0.2)
@@ -36,7 +36,7 @@ def shell(size: np.ndarray, seed: int, generator: np.random.Generator) -> list[B
             body(f"{side} wall", shape, [accent if side == other else paint], seed, **wall)
             for side, shape in walls.items()
         ),
-        body("floor", floor, [ground], seed, cell=0.03, contrast=0.6, blotches=0.2, tile=tile),
+        body("floor", floor, [ground], seed, cell=0.03, contrast=0.8, mottle=0.3, tile=tile),
         body("ceiling", above, [(0.9, 0.9, 0.88)], seed, cell=0.03, contrast=0.12),
     ]
 
