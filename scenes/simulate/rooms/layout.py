@@ -112,11 +112,7 @@ class Layout:
 
     def _small(self, top: Top) -> list[Placed]:
         """What stands on a top already."""
-        return [
-            thing
-            for thing in self.placed
-            if abs(thing.place[2] - top.lower[2]) < TOUCH and thing.place[2] > 0.1
-        ]
+        return [thing for thing in self.placed if abs(thing.place[2] - top.lower[2]) < TOUCH]
 
 
 def placed(group: Group, turn: float, place) -> list[Placed]:
