@@ -22,7 +22,7 @@ STEPS = 8  # steps walked along the arc, some 0.8 scene units each
 BOB = 0.02  # by how much a step lifts and lowers the camera, and every second one sways it sideways
 
 
-class Path(Protocol):
+class CameraPath(Protocol):
     """Where the cameras that film a world go over normalised time."""
 
     def camera(self, time: float, width: int, height: int) -> Camera:

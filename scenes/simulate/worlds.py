@@ -15,7 +15,7 @@ from ..camera import Camera
 from ..files import BadInput
 from ..scene import Frame
 from .bodies import Body, Color
-from .cameras import Footage, Path, Walk
+from .cameras import CameraPath, Footage, Walk
 from .light import Sky
 from .motions import Shifted
 
@@ -77,7 +77,7 @@ class World:
     sky: Sky = Sky()
     time: float = 0.0
     footage: Footage = Footage()
-    walk: Path | None = None
+    walk: CameraPath | None = None
     labels: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     instances: list[str] = field(default_factory=list)
