@@ -41,6 +41,13 @@ def accuracy(matrix: Tensor) -> float:
     return matrix.diagonal().sum().item() / total if total else 1.0
 
 
+def average_accuracy(matrix: Tensor) -> float:
+    """Mean over the classes that have true pixels of the share of these that is found; 1 when there is none."""
+    true = matrix.sum(1)
+    found = matrix.diagonal().double()[true > 0] / true[true > 0]
+    return found.mean().item() if len(found) else 1.0
+
+
 def class_iou(matrix: Tensor) -> Tensor:
     """Intersection over union of each class, [classes]; NaN for a class without a true pixel."""
     matrix = matrix.double()

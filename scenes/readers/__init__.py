@@ -31,7 +31,9 @@ from . import (
     nrnerf,
     nvidia,
     panoptic,
+    replica,
     saved,
+    scannet,
     transforms,
     video,
 )
@@ -48,6 +50,8 @@ READERS = {
         nerfies,
         nrnerf,
         panoptic,
+        scannet,
+        replica,
         nvidia,
         llff,
         colmap,

@@ -1,5 +1,7 @@
 """Light, texture and sight in simulated worlds, where the right answer is a formula."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from semaflow.scenes.simulate import meshes
 from semaflow.scenes.simulate.bodies import body
 from semaflow.scenes.simulate.cameras import ARC, BEGIN, Walk
 from semaflow.scenes.simulate.film import decoded, encoded
+from semaflow.scenes.simulate.light import Lamp, Sky
 from semaflow.scenes.simulate.textures import SolidTexture
 from semaflow.scenes.simulate.tracks import in_sight
 from semaflow.scenes.simulate.worlds import World
@@ -124,3 +127,49 @@ def test_test_cameras_stay_between_the_ends_of_the_walk():
             x, y, _ = walk.novel(index, time, 32, 18).center.tolist()
             past = (np.arctan2(y, x) - BEGIN) % (2 * np.pi)
             assert -1e-6 < past < ARC + 1e-6
+
+
+def test_a_lamp_shines_by_its_distance_and_angle_and_throws_a_shadow():
+    lamp = Lamp((0.3, -0.2, 1.5), power=2.0, color=(1.0, 0.8, 0.5), radius=0.4)
+    floor = body("floor", meshes.box([4.0, 4.0, 0.1]).moved([0, 0, -0.05]), [GREY], seed=0, contrast=0.0)
+    ball = body("ball", meshes.ball(0.2).moved([0.3, -0.2, 0.6]), [GREY], seed=0, contrast=0.0)
+    world = World("lit", (floor, ball), sky=Sky(sun=0.0, ambient=0.1, lamps=(lamp,)))
+    camera = Camera.look_at((0.0, -3.0, 2.0), (0.0, 0.0, 0.0), 64, 48, 40)
+    frame = world.film(camera, [0.0], samples=1)[0]
+    origin, directions = camera.rays()
+    points = (origin + directions * frame.depth[..., None])[frame.label == 0]
+    way = torch.tensor(lamp.place) - points
+    square = way.square().sum(-1)
+    shining = lamp.power * way[:, 2] / square.sqrt() / (square + lamp.radius**2)
+    light = decoded(frame.image[frame.label == 0]) / decoded(torch.tensor(0.5))
+    # How near the way to the lamp comes to the ball's centre says what lies in its shadow.
+    center, unit = torch.tensor([0.3, -0.2, 0.6]), normalize(way, dim=-1)
+    apart = torch.linalg.cross(center - points, unit).norm(dim=-1)
+    clear, dark = apart > 0.21, apart < 0.19
+    expected = 0.1 + shining[:, None] * torch.tensor(lamp.color)
+    assert clear.sum() > 500
+    assert dark.sum() > 50
+    torch.testing.assert_close(light[clear], expected[clear], atol=0.005, rtol=0)
+    torch.testing.assert_close(light[dark], torch.full_like(light[dark], 0.1), atol=0.005, rtol=0)
+
+
+def test_parts_that_glow_are_as_bright_in_the_dark():
+    shape = meshes.joined([meshes.box([1.0, 1.0, 1.0], 0), meshes.box([1.0, 1.0, 1.0], 1).moved([2.0, 0, 0])])
+    colors = [GREY, (0.8, 0.4, 0.2)]
+    thing = body("thing", shape, colors, seed=0, parts=("dull", "bright"), contrast=0.0)
+    world = World("dark", (replace(thing, glow=(0.0, 0.5)),), sky=Sky(sun=0.0, ambient=0.0, color=(0.0, 0.0, 0.0)))
+    frame = world.film(Camera.look_at((1.0, -6.0, 0.0), (1.0, 0.0, 0.0), 64, 32, 40), [0.0], samples=1)[0]
+    assert frame.image[frame.part == 0].max() == 0
+    bright = decoded(frame.image[frame.part == 1])
+    torch.testing.assert_close(bright, (0.5 * decoded(torch.tensor(colors[1]))).expand_as(bright), atol=1e-4, rtol=0)
+
+
+def test_stripes_are_alike_along_and_differ_across():
+    texture = SolidTexture([-0.5] * 3, [0.5] * 3, seed=3, tile=(0.2, 9.0, 9.0), mottle=0.0)
+    grid = np.stack(np.meshgrid(np.arange(-0.4, 0.5, 0.2), np.linspace(-0.4, 0.4, 200), indexing="ij"), -1)
+    points = torch.from_numpy(np.concatenate([grid, np.zeros((5, 200, 1))], -1).reshape(-1, 3))
+    grey = torch.full((1000, 3), 0.5)
+    tones = texture.colors(points, grey)[:, 0]
+    assert tones.view(5, 200).mean(1).std() > 0.03
+    blotched = SolidTexture([-0.5] * 3, [0.5] * 3, seed=3, tile=(0.2, 9.0, 9.0)).colors(points, grey)
+    assert (blotched[:, 0] - tones).abs().max() > 0.1
