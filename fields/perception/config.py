@@ -33,7 +33,7 @@ class PerceptionConfig(Settings):
     color_stride: int = 2  # pixels per cell of the colour map: 4 or 2
     level_channels: int = 16  # of each of the four levels of the semantic map
     # transformers
-    views: int = 5
+    views: int = 4
     width: int = 32
     depth: int = 2  # blocks of either kind
     heads: int = 4
@@ -42,8 +42,8 @@ class PerceptionConfig(Settings):
     octaves: int = 6
     rendering: str = DENSITY  # attention: the paper's; density: of each sample, colours blended from the views
     # sampling
-    coarse: int = 16
-    importance: int = 12
+    coarse: int = 14
+    importance: int = 10
     # perception head
     head: str = "unet"  # the paper's; fpn; pixel: each cell by itself
     head_width: int = 48
@@ -56,7 +56,7 @@ class PerceptionConfig(Settings):
     distill_depth: bool = True
     # training
     iterations: int = 3000
-    rays: int = 320
+    rays: int = 256
     patch: int = 8  # cells along a side of the patches that rays come in
     patches: float = 0.5  # share of iterations whose rays come in patches
     pool: float = 2.5  # references are drawn from so many times their number of nearest views
@@ -71,6 +71,7 @@ class PerceptionConfig(Settings):
     color: float = 1.0
     coarse_color: float = 0.0
     semantics: float = 0.5
+    reference_semantics: float = 0.5  # of the reference pictures' own maps
     distill: float = 0.25
     guided: float = 0.25
     known_depth: float = 0.5  # of rendered depth, where it is known
@@ -95,7 +96,7 @@ PRESETS = {
         color_stride=4, level_channels=128, views=10, width=64, depth=8, ratio=4, dropout=0.1, octaves=10,
         rendering=ATTENTION, coarse=48, importance=16, head_width=128, iterations=200_000, rays=512,
         extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5, warm_up=1000, checkpoint_every=2000, color=0.25,
-        coarse_color=0.25, semantics=1.5, known_depth=0.0, instance=1.5,
+        coarse_color=0.25, semantics=1.5, reference_semantics=0.0, known_depth=0.0, instance=1.5,
     ),
 }  # fmt: skip
 

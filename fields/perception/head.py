@@ -35,8 +35,8 @@ class UNetHead(nn.Module):
         self.scores = nn.Conv2d(width, out, 1)
 
     def forward(self, features: Tensor, height: int, width: int) -> Tensor:
-        """Scores [out, height, width] of features [D, h, w] of any size."""
-        levels = features[None].chunk(LEVELS, 1)
+        """Scores [B, out, height, width] of features [B, D, h, w] of any size."""
+        levels = features.chunk(LEVELS, 1)
         x = None
         for k, (level, enter, convolve) in enumerate(zip(levels, self.enter, self.convolutions, strict=True)):
             own = enter(_reduced(level, LEVELS - 1 - k))
@@ -44,7 +44,7 @@ class UNetHead(nn.Module):
                 above = _stretched(self.up[k - 1](x), *own.shape[-2:])
                 own = torch.cat([own, above], 1) if self.concatenate else own + above
             x = convolve(own)
-        return _stretched(self.scores(x), height, width)[0]
+        return _stretched(self.scores(x), height, width)
 
 
 class FpnHead(nn.Module):
@@ -61,13 +61,13 @@ class FpnHead(nn.Module):
 
     def forward(self, features: Tensor, height: int, width: int) -> Tensor:
         """As of :class:`UNetHead`."""
-        levels = features[None].chunk(LEVELS, 1)
+        levels = features.chunk(LEVELS, 1)
         size = features.shape[-2:]
         total = sum(
             _stretched(layer(_reduced(level, LEVELS - 1 - k)), *size)
             for k, (level, layer) in enumerate(zip(levels, self.levels, strict=True))
         )
-        return _stretched(self.scores(total), height, width)[0]
+        return _stretched(self.scores(total), height, width)
 
 
 class PixelHead(nn.Module):
@@ -82,7 +82,7 @@ class PixelHead(nn.Module):
 
     def forward(self, features: Tensor, height: int, width: int) -> Tensor:
         """As of :class:`UNetHead`."""
-        return _stretched(self.layers(features[None]), height, width)[0]
+        return _stretched(self.layers(features), height, width)
 
 
 def head(config, out: int) -> nn.Module:
@@ -94,7 +94,7 @@ def head(config, out: int) -> nn.Module:
 
 
 def _reduced(level: Tensor, halvings: int) -> Tensor:
-    """A map [1, C, h, w] averaged over cells of 2 ** ``halvings``, the last ones perhaps smaller."""
+    """A map [B, C, h, w] averaged over cells of 2 ** ``halvings``, the last ones perhaps smaller."""
     height, width = (max(1, -(-side >> halvings)) for side in level.shape[-2:])
     return F.adaptive_avg_pool2d(level, (height, width)) if halvings else level
 

@@ -13,9 +13,9 @@ def color_error(color: Tensor, truth: Tensor) -> Tensor:
 
 
 def class_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of scores [C, H, W] and labels [H, W], over those that are not -1 (L_sem)."""
+    """Cross-entropy of scores [B, C, H, W] and labels [B, H, W], over those that are not -1 (L_sem)."""
     known = labels >= 0
-    total = F.cross_entropy(logits[None], labels[None], ignore_index=-1, reduction="sum")
+    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
     return total / known.sum().clamp_min(1)
 
 

@@ -55,7 +55,7 @@ class PerceptionState:
             made.features = features if "features" in channels else None
             for name, head in (("logits", field.head), ("instances", field.instance_head)):
                 if name in channels:
-                    setattr(made, name, head(features.permute(2, 0, 1), height, width).permute(1, 2, 0))
+                    setattr(made, name, head(features.permute(2, 0, 1)[None], height, width)[0].permute(1, 2, 0))
         if {"color", "depth"} & set(channels) or not semantic:
             _, traced = self._traced(before, camera, grid(camera, height, width), False)
             made.color = traced[0].view(height, width, 3) if "color" in channels else None

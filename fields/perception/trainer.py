@@ -20,6 +20,7 @@ from .targets import Targets, cells, pixels_in
 
 NEEDS = {  # losses that need more than pictures with cameras: what of the targets, and what it is called
     "semantics": ("labels", "labels"),
+    "reference_semantics": ("labels", "labels"),
     "guided": ("depths", "true depth"),
     "known_depth": ("depths", "true depth"),
     "instance": ("instances", "instances"),
@@ -76,6 +77,7 @@ class PerceptionTrainer:
         return {
             "color": config.color, "coarse_color": config.coarse_color,
             "semantics": config.semantics if self.field.head is not None else 0.0,
+            "reference_semantics": config.reference_semantics if self.field.head is not None else 0.0,
             "distill": config.distill * config.distill_2d, "guided": config.guided * config.distill_depth,
             "known_depth": config.known_depth,
             "instance": config.instance if self.field.instance_head is not None else 0.0,
@@ -152,18 +154,21 @@ class PerceptionTrainer:
                 raw["guided"] = lambda: losses.guided_distillation(
                     traced.fine.matter, teacher, traced.depths, depth, config.near_depth
                 )
+        if own.labels is not None and field.head is not None:
+            labels = own.labels[chosen.cpu()].to(device).long()
+            raw["reference_semantics"] = lambda: losses.class_error(field.head(semantic, height, width), labels)
         found = {name: weights[name] * loss() for name, loss in raw.items() if weights[name]}
         return found, (traced.fine.color.detach().clamp(0, 1) - color).square().mean()
 
     def _semantic(self, traced: Traced, novel: Tensor, where: Tensor, truth: dict, size: tuple[int, int]) -> dict:
         """Losses of the fused map: rendered features where there are rays, those of the target picture elsewhere."""
         field, rendered = self.field, traced.fine.semantic
-        fused = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)
+        fused = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)[None]
         raw = {"distill": lambda: losses.distillation(rendered, novel.flatten(1)[:, where].T)}
         if truth["labels"] is not None and field.head is not None:
-            raw["semantics"] = lambda: losses.class_error(field.head(fused, *size), truth["labels"].long())
+            raw["semantics"] = lambda: losses.class_error(field.head(fused, *size), truth["labels"].long()[None])
         if truth["instances"] is not None and field.instance_head is not None:
-            raw["instance"] = lambda: instance_error(field.instance_head(fused, *size), truth["instances"].long())
+            raw["instance"] = lambda: instance_error(field.instance_head(fused, *size)[0], truth["instances"].long())
         return raw
 
     def _truth(self, layer: Tensor | None, target: int) -> Tensor | None:
