@@ -1,1 +1,1 @@
-"""Generalised perception: colour, semantics and instances of scenes never seen, from reference views (GP-NeRF, 2024)."""
+"""Generalised perception: colours and semantics of scenes never seen, from views of them (GP-NeRF, CVPR 2024)."""

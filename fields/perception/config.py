@@ -55,14 +55,14 @@ class PerceptionConfig(Settings):
     gradient_block: bool = True
     distill_depth: bool = True
     # training
-    iterations: int = 3000
-    rays: int = 256
-    patch: int = 8  # cells along a side of the patches that rays come in
+    iterations: int = 2500
+    rays: int = 160
+    patch: int = 6  # cells along a side of the patches that rays come in
     patches: float = 0.5  # share of iterations whose rays come in patches
     pool: float = 2.5  # references are drawn from so many times their number of nearest views
-    extractor_rate: float = 2e-3
-    transformer_rate: float = 2e-3
-    head_rate: float = 2e-3
+    extractor_rate: float = 3e-3
+    transformer_rate: float = 3e-3
+    head_rate: float = 3e-3
     decay: float = 0.1  # of all rates, by the last iteration
     warm_up: int = 100
     clip_gradient: float = 1.0
@@ -87,14 +87,14 @@ FAST = PerceptionConfig()
 PRESETS = {
     "tiny": dataclasses.replace(
         FAST, preset="tiny", widths=(16, 16, 24, 32), blocks=(1, 1, 1), decoder=16, color_channels=8, level_channels=8,
-        views=4, width=16, depth=1, octaves=4, coarse=12, importance=8, head_width=24, iterations=400, rays=192,
+        views=4, width=16, depth=1, octaves=4, coarse=12, importance=8, head_width=24, iterations=400, rays=144,
         checkpoint_every=200, warm_up=20, extractor_rate=4e-3, transformer_rate=4e-3, head_rate=4e-3,
     ),
     "fast": FAST,
     "paper": dataclasses.replace(
         FAST, preset="paper", widths=(64, 64, 128, 256), blocks=(3, 4, 6), decoder=128, color_channels=32,
         color_stride=4, level_channels=128, views=10, width=64, depth=8, ratio=4, dropout=0.1, octaves=10,
-        rendering=ATTENTION, coarse=48, importance=16, head_width=128, iterations=200_000, rays=512,
+        rendering=ATTENTION, coarse=48, importance=16, head_width=128, iterations=200_000, rays=512, patch=8,
         extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5, warm_up=1000, checkpoint_every=2000, color=0.25,
         coarse_color=0.25, semantics=1.5, reference_semantics=0.0, known_depth=0.0, instance=1.5,
     ),

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SMALLEST = 17  # pixels along a side: less leaves nothing to convolve at a sixteenth of it
+
 
 class Maps(NamedTuple):
     """Maps of V views over their whole images."""
@@ -51,8 +53,8 @@ class Extractor(nn.Module):
         self.smooth = nn.ModuleList(nn.Conv2d(level_channels, level_channels, 3, padding=1) for _ in widths)
 
     def forward(self, images: Tensor) -> Maps:
-        """Maps of ``images`` [V, 3, H, W] in 0..1, of any size from 16 pixels."""
-        x = F.relu(self.norm(self.stem(4 * images - 2)))
+        """Maps of ``images`` [V, 3, H, W] in 0..1, of any size from ``SMALLEST`` pixels."""
+        x = F.relu(self.norm(self.stem(4 * images - 2)))  # about the mean and spread that ImageNet's networks know
         found = [x]
         for stage in self.stages:
             found.append(stage(found[-1]))

@@ -72,7 +72,8 @@ class PerceptionField(Field):
             parts = []
             for chosen in torch.arange(len(self.views), device=self.views.images.device).split(BATCH):
                 parts.append(self.extractor(self.views.pictures(chosen)))
-            self._maps = Maps(*(torch.cat(own).to(memory_format=torch.channels_last) for own in zip(*parts, strict=True)))
+            joined = (torch.cat(own) for own in zip(*parts, strict=True))
+            self._maps = Maps(*(maps.to(memory_format=torch.channels_last) for maps in joined))
         return self._maps
 
     def at(self, time: float) -> PerceptionState:
@@ -88,7 +89,7 @@ class PerceptionField(Field):
         return points[:, None].repeat(1, len(times), 1)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``field.safetensors`` into ``folder``, atomically: networks, and the reference views if there are any."""
+        """Write ``field.safetensors`` into ``folder``, atomically: networks, and reference views if there are any."""
         write_tensors(Path(folder) / "field.safetensors", self.state_dict(), self.header())
 
     def header(self) -> dict[str, str]:

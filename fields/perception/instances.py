@@ -30,7 +30,7 @@ def matched(logits: Tensor, instances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if len(ids) > len(logits):
         raise BadInput(f"instances: expected at most {len(logits)} in a picture, as many as slots, got {len(ids)}")
     share = logits[:, known].softmax(0)
-    masks = torch.nn.functional.one_hot(where, len(ids)).T.to(share)
+    masks = (where == torch.arange(len(ids), device=ids.device)[:, None]).to(share)
     count = max(1, share.shape[1])
     low = 1e-6
     entropy = -(masks @ share.clamp_min(low).log().T + (1 - masks) @ (1 - share).clamp_min(low).log().T) / count

@@ -27,7 +27,7 @@ class Seen(NamedTuple):
 class Shown(NamedTuple):
     """What R rays look like.
 
-    ``matter`` [R, M, D] are the semantic features of samples, ``semantic`` [R, D] those of rays; None where not asked for.
+    ``matter`` [R, M, D] are semantic features of samples, ``semantic`` [R, D] those of rays; None where not asked for.
     """
 
     color: Tensor  # [R, 3]
@@ -96,7 +96,7 @@ class Aggregation(nn.Module):
         looks = looks.unflatten(0, shape)
         query = self.norm(query).view(*shape, -1)
         if config.rendering == DENSITY:
-            opacity = density_alphas(self.color(query)[..., 0], 10 * lengths) * seen.valid.any(-1)
+            opacity = density_alphas(self.color(query)[..., 0], lengths) * seen.valid.any(-1)
             visible, _ = render_weight_from_alpha(opacity)
             blend = looks.mean(-1)
             color = accumulate_along_rays(visible, torch.einsum("rmv,rmvc->rmc", blend, seen.colors))
@@ -109,7 +109,7 @@ class Aggregation(nn.Module):
         return Shown(color, depth, alpha, visible, semantic, matter)
 
     def _semantics(self, seen: Seen, looks: Tensor, shares: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Semantic features of rays and samples by the attention of views [R, M, V, width] and of rays [R, heads, M]."""
+        """Semantic features of rays and samples by the attention over views [R, M, V, width] and rays [R, heads, M]."""
         if seen.semantic is None:
             return None, None
         if not self.config.joint_attention:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from .blocks import FeedForward
 
+THIN = 2.0
+
 
 class RayBlock(nn.Module):
     """Self-attention over the samples of a ray (GP-NeRF, eq. 6)."""
@@ -39,5 +41,8 @@ def ray_weights(attention: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def density_alphas(raw: Tensor, lengths: Tensor) -> Tensor:
-    """Opacities of samples from unbounded densities ``raw`` [R, M] and ``lengths`` [R, M]."""
-    return 1 - torch.exp(-nn.functional.softplus(raw) * lengths)
+    """Opacities of samples from unbounded densities ``raw`` [R, M] and ``lengths`` [R, M], in mean lengths.
+
+    What a fresh network says is thin, so that a ray learns from all of its samples.
+    """
+    return 1 - torch.exp(-nn.functional.softplus(10 * raw - THIN) * lengths)

@@ -55,7 +55,7 @@ def trace(network: Aggregation, views: References, ways: Tensor, semantics: bool
     (GP-NeRF, section 4.1). ``semantics``: whether semantic features are rendered. ``jitter``: stratified sampling with
     this generator. ``learned``: whether the first time is to have gradients.
     """
-    config = network.config
+    config, ways = network.config, ways.to(views.viewmats)
     borders = sampling.even(len(ways), config.coarse, jitter, ways)
     with torch.set_grad_enabled(learned and torch.is_grad_enabled()):
         coarse, _, _ = _ask(network, views, ways, borders, False)
@@ -67,7 +67,7 @@ def trace(network: Aggregation, views: References, ways: Tensor, semantics: bool
 
 
 def _ask(network: Aggregation, views: References, ways: Tensor, borders: Tensor, semantics: bool):
-    """What the network says at samples between ``borders`` [R, M + 1], their depths, and whether any view sees a ray."""
+    """What the network says at samples between ``borders`` [R, M + 1], their depths, and whether a view sees a ray."""
     edges = sampling.depth_at(borders, views.near, views.far, "inverse")
     depths = 0.5 * (edges[:, 1:] + edges[:, :-1])
     points = ways[:, None] * depths[..., None]

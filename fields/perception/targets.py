@@ -47,9 +47,9 @@ def targets(scene: Scene) -> Targets:
 
 
 def cells(rows: int, columns: int, count: int, patch: int, generator: torch.Generator) -> Tensor:
-    """About ``count`` different cells of a map [rows, columns], in squares of ``patch`` cells; ``patch`` 1: single ones.
+    """About ``count`` different cells of a map [rows, columns], in squares of ``patch`` cells along a side.
 
-    Returns flat indices, ascending.
+    Returns flat indices, ascending; fewer where squares overlap.
     """
     size = min(patch, rows, columns)
     number = max(1, round(count / size**2))

@@ -11,7 +11,6 @@ from torch import Tensor
 from ...scenes import BadInput, Camera
 from ...scenes.files import read_tensors, write_tensors
 from . import losses
-from .config import PerceptionConfig
 from .extractor import Maps
 from .field import PerceptionField
 from .instances import instance_error
@@ -33,15 +32,12 @@ class PerceptionTrainer:
     Args:
         field: on the device to train on. found: targets of each scene.
         asked: names of losses that must be possible; others whose input no scene has are left out (``missing``).
-        iterations: of the schedule; None: those of the field's config.
 
     Raises BadInput: a scene with too few pictures to be seen from the others, or a loss asked for that is not possible.
     """
 
-    def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = (),
-                 iterations: int | None = None):
+    def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = ()):
         self.field, self.config, self.found = field.train(), field.config, found
-        self.iterations = self.config.iterations if iterations is None else iterations
         self.generator = torch.Generator().manual_seed(self.config.seed)
         self.iteration, self.seconds = 0, 0.0
         for own in found:
@@ -69,7 +65,12 @@ class PerceptionTrainer:
 
     @property
     def finished(self) -> bool:
-        return self.iteration >= self.iterations
+        return self.iteration >= self.config.iterations
+
+    @property
+    def stage(self) -> str:
+        """What is learned now, in a word."""
+        return "one scene" if len(self.found) == 1 else f"{len(self.found)} scenes"
 
     def _weights(self) -> dict[str, float]:
         """Of the losses that the switches leave on."""
@@ -93,7 +94,7 @@ class PerceptionTrainer:
 
     def _schedule(self) -> None:
         config = self.config
-        share = config.decay ** (self.iteration / max(1, self.iterations))
+        share = config.decay ** (self.iteration / max(1, self.config.iterations))
         rising = min(1.0, (self.iteration + 1) / max(1, config.warm_up))
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * share * rising

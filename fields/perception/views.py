@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...scenes import BadInput, Camera, Frame, Scene
+from .extractor import SMALLEST
 
 TURN = 0.5  # how far apart opposite viewing directions are, as a share of the cameras' extent
 
@@ -68,10 +69,12 @@ def _center(viewmats: Tensor) -> Tensor:
 def views_of(scene: Scene) -> Views:
     """The training frames of ``scene`` as reference views.
 
-    BadInput: pictures of different sizes, or nothing that tells how far away the scene is.
+    BadInput: pictures of different sizes or too small, or nothing that tells how far away the scene is.
     """
     frames = scene.split("train")
     size = frames[0].camera.width, frames[0].camera.height
+    if min(size) < SMALLEST:
+        raise BadInput(f"{scene.name}: pictures: expected at least {SMALLEST} pixels along a side, got {min(size)}")
     for frame in frames:
         if (frame.camera.width, frame.camera.height) != size:
             raise BadInput(
