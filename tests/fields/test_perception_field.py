@@ -159,7 +159,7 @@ def test_reference_views_are_the_nearest_and_never_the_target():
 
 
 def test_test_frames_are_never_reference_views():
-    scene = simulate("balls", frames=4, width=24, height=16, samples=1, test=3)
+    scene = simulate("balls", frames=4, width=24, height=18, samples=1, test=3)
     shuffled = dataclasses.replace(scene, train=[0, 2, 4, 6], test=[1, 3, 5])
     views = views_of(shuffled)
     assert len(views) == 4
