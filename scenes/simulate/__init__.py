@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from ..files import BadInput
@@ -14,7 +15,7 @@ __all__ = ["simulate", "world"]
 
 
 def world(name: str, seed: int = 0) -> World:
-    """The world ``balls``, ``walker``, ``flag`` or ``twins``; :class:`BadInput` for any other."""
+    """The world ``balls``, ``walker``, ``flag``, ``twins`` or ``rooms``; :class:`BadInput` for any other."""
     from .catalogue import WORLDS  # Warp and trimesh take a second to import
 
     if name not in WORLDS:
@@ -24,15 +25,15 @@ def world(name: str, seed: int = 0) -> World:
 
 def simulate(
     name: str | World,
-    frames: int = 48,
-    width: int = 240,
-    height: int = 135,
+    frames: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
     seed: int = 0,
     samples: int = 2,
     teacher: str = "patch",
     feature_dim: int = 32,
     feature_noise: float = 0.2,
-    test: int = 16,
+    test: int | None = None,
     without: str | None = None,
 ) -> Scene:
     """A monocular hand-held video of a simulated world, with held-out views and all truth.
@@ -42,10 +43,11 @@ def simulate(
     two. Layers are computed when they are first asked for.
 
     Args:
-        name: ``balls``, ``walker``, ``flag``, ``twins``, or a :class:`World`, edited perhaps.
-        frames, test: how many training and test frames.
-        width, height: image size in pixels.
-        seed: of textures, the hand's shake and features; a :class:`World` brings its own.
+        name: ``balls``, ``walker``, ``flag``, ``twins``, ``rooms`` (a furnished room, another for each
+            seed), or a :class:`World`, edited perhaps.
+        frames, test: how many training and test frames; by default 48 and 16 (rooms: 30 and 8).
+        width, height: image size in pixels, by default 240x135 (rooms: 160x120).
+        seed: of textures, the hand's shake and features, and of which room; a :class:`World` brings its own.
         samples: rays per pixel and axis.
         teacher: ``patch`` (a cell per 14 pixels) or ``dense``; see :class:`.teacher.Embeddings`.
         feature_dim, feature_noise: length of a feature, and of its noise against a clean feature of
@@ -55,17 +57,21 @@ def simulate(
     Raises:
         BadInput: no such world, body or teacher, or fewer than two frames.
     """
-    from .cameras import Walk, held_out_times
+    from .cameras import held_out_times
     from .teacher import Embeddings
     from .tracks import tracks
 
     filmed = world(name, seed) if isinstance(name, str) else name
     if without is not None:
         filmed = filmed.without(without)
+    frames, test, width, height = (
+        usual if asked is None else asked
+        for asked, usual in zip((frames, test, width, height), astuple(filmed.footage), strict=True)
+    )
     if frames < 2 or test < 0:
         raise BadInput(f"simulate: expected frames >= 2 and test >= 0, got {frames}, {test}")
     embeddings = Embeddings(tuple(filmed.looks), teacher, feature_dim, feature_noise, filmed.seed)
-    walk = Walk(filmed.center, filmed.distance, filmed.seed)
+    walk = filmed.walk
 
     times = [index / (frames - 1) for index in range(frames)]
     cameras = [walk.camera(time, width, height) for time in times]

@@ -30,6 +30,7 @@ class Body:
         moves: whether it is part of the moving foreground.
         parts: part names; empty for a thing without named parts, whose part id is -1.
         texture: colour pattern at rest.
+        glow: light that each part sends out itself, as a multiple of its colour; empty for none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Body:
     moves: bool
     texture: SolidTexture
     parts: tuple[str, ...] = ()
+    glow: tuple[float, ...] = ()
 
     def vertices(self, time: float) -> np.ndarray:
         """Where its vertices are at normalised time, float64 [V, 3]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,26 @@ SHAKE = 0.025  # size of the hand's shake, scene units
 WAVES = 3  # sines per axis that the shake is made of
 STEPS = 8  # steps walked along the arc, some 0.8 scene units each
 BOB = 0.02  # by how much a step lifts and lowers the camera, and every second one sways it sideways
+
+
+class Path(Protocol):
+    """Where the cameras that film a world go over normalised time."""
+
+    def camera(self, time: float, width: int, height: int) -> Camera:
+        """The training camera at that time."""
+
+    def novel(self, index: int, time: float, width: int, height: int) -> Camera:
+        """The ``index``-th held-out camera, beside the path."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """How many frames are filmed for training and testing, and their size in pixels."""
+
+    frames: int = 48
+    test: int = 16
+    width: int = 240
+    height: int = 135
 
 
 @dataclass(frozen=True)
@@ -38,7 +59,7 @@ class Walk:
     def camera(self, time: float, width: int, height: int) -> Camera:
         """The camera at normalised time."""
         eye = self._eye(BEGIN + ARC * self._progress(time), self._distance(time), HEIGHT)
-        shake = self._shake(time)
+        shake = hand_shake(self.seed, time)
         eye += self._gait(time, BEGIN + ARC * self._progress(time))
         return Camera.look_at(eye + shake[0], np.add(self.center, shake[1]), width, height, FOV)
 
@@ -80,12 +101,13 @@ class Walk:
         sway = BOB * math.sin(step / 2 + 0.7)
         return np.array([sway * math.cos(angle), sway * math.sin(angle), BOB * math.sin(step + 1.9)])
 
-    def _shake(self, time: float) -> np.ndarray:
-        """Offsets of the eye and of what it looks at, [2, 3]."""
-        generator = np.random.default_rng([self.seed, 11])
-        rate = generator.uniform(0.8, 2.4, (2, 3, WAVES))  # periods per video
-        phase = generator.uniform(0, 2 * math.pi, (2, 3, WAVES))
-        return SHAKE / math.sqrt(WAVES / 2) * np.sin(2 * math.pi * rate * time + phase).sum(-1)
+
+def hand_shake(seed: int, time: float) -> np.ndarray:
+    """Offsets of the eye and of what it looks at, [2, 3], while a camera is held in the hand."""
+    generator = np.random.default_rng([seed, 11])
+    rate = generator.uniform(0.8, 2.4, (2, 3, WAVES))  # periods per video
+    phase = generator.uniform(0, 2 * math.pi, (2, 3, WAVES))
+    return SHAKE / math.sqrt(WAVES / 2) * np.sin(2 * math.pi * rate * time + phase).sum(-1)
 
 
 def held_out_times(count: int, frames: int) -> list[float]:

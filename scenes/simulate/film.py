@@ -17,6 +17,7 @@ from ..scene import Frame
 from .teacher import Embeddings
 
 if TYPE_CHECKING:
+    from .light import Lamp
     from .worlds import Geometry, World
 
 LIFT = 1e-3  # scene units off the surface that shadow rays start, to clear the triangle they leave
@@ -139,7 +140,7 @@ class Shot:
         return encoded(light)
 
     def _shade(self, geometry: Geometry, hits: Hits, origin: Tensor, directions: Tensor) -> Tensor:
-        """Linear light [N, 3] that rays bring back: Lambert's law under sun and sky."""
+        """Linear light [N, 3] that rays bring back: Lambert's law under sun, sky and lamps, and glow."""
         surface, sky = self.world.surface, self.world.sky
         light = torch.tensor(sky.color).repeat(len(directions), 1)
         seen = (hits.face >= 0).nonzero()[:, 0]
@@ -160,14 +161,28 @@ class Shot:
         toward_sun = normalize(torch.tensor(sky.toward_sun), dim=0)
         lambert = (normal @ toward_sun).clamp(min=0)
         lit = (lambert > 0).nonzero()[:, 0]
-        place = origin + hits.distance[lit, None] * way[lit] + LIFT * normal[lit]
-        lambert[lit] *= (~geometry.mesh.occluded(place, toward_sun.expand_as(place))).float()
+        place = origin + hits.distance[:, None] * way + LIFT * normal
+        shaded = geometry.mesh.occluded(place[lit], toward_sun.expand_as(place[lit]))
+        lambert[lit] *= (~shaded).float()
         glow = sky.ambient * (0.75 + 0.25 * normal[:, 2])
-        light[seen] = albedo * (sky.sun * lambert + glow)[:, None]
+        received = (sky.sun * lambert + glow)[:, None]
+        for lamp in sky.lamps:
+            received = received + _lamplight(lamp, geometry, place, normal)
+        light[seen] = albedo * (received + surface.glow[hits.face, None])
         return light
 
     def _picture(self, values: Tensor) -> Tensor:
         return values.view(self.camera.height, self.camera.width, *values.shape[1:])
+
+
+def _lamplight(lamp: Lamp, geometry: Geometry, place: Tensor, normal: Tensor) -> Tensor:
+    """Linear light [N, 3] that a white surface of unit ``normal`` [N, 3] at ``place`` [N, 3] gets from a lamp."""
+    way = torch.tensor(lamp.place) - place
+    square = way.square().sum(-1)
+    strength = lamp.power * (normal * way).sum(-1).clamp(min=0) / square.sqrt() / (square + lamp.radius**2)
+    lit = (strength > 0).nonzero()[:, 0]
+    strength[lit] *= (~geometry.mesh.occluded(place[lit], way[lit], far=1.0)).float()
+    return strength[:, None] * torch.tensor(lamp.color)
 
 
 def encoded(light: Tensor) -> Tensor:

@@ -45,6 +45,10 @@ class Shape:
             self.vertices + np.asarray(offset), self.faces, self.part, self.link, self.smooth
         )
 
+    def turned(self, rotation: np.ndarray) -> Shape:
+        """The shape turned about the origin by ``rotation`` [3, 3]."""
+        return Shape(self.vertices @ rotation.T, self.faces, self.part, self.link, self.smooth)
+
 
 def joined(shapes: list[Shape]) -> Shape:
     """Several shapes as one."""
@@ -81,6 +85,12 @@ def rounded_cube(edge: float, power: float = 6.0, part: int = 0, detail: int = 4
 def box(extents, part: int = 0, link: int = 0) -> Shape:
     """A box about the origin with edges ``extents`` [3]."""
     return Shape.of(trimesh.creation.box(extents=extents), False, part, link)
+
+
+def block(lower, upper, part: int = 0) -> Shape:
+    """A box from corner ``lower`` [3] to corner ``upper`` [3]."""
+    lower, upper = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+    return box(upper - lower, part).moved((lower + upper) / 2)
 
 
 def cylinder(radius: float, height: float, part: int = 0) -> Shape:

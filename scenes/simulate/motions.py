@@ -66,6 +66,11 @@ def still(time: float) -> Pose:
     return np.eye(3), np.zeros(3)
 
 
+def standing(turn: np.ndarray, place: np.ndarray) -> Callable[[float], Pose]:
+    """Turned by ``turn`` [3, 3] and put at ``place`` [3] for good."""
+    return lambda time: (turn, place)
+
+
 def rotation(axis, angle: float) -> np.ndarray:
     """Rotation by ``angle`` radians about ``axis`` [3] (Rodrigues), [3, 3]."""
     axis = np.asarray(axis, dtype=np.float64)

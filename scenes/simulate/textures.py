@@ -25,12 +25,21 @@ class SolidTexture:
         lower, upper: corners of the body's box at rest, [3], scene units.
         seed: which pattern.
         cell: edge of a texture cell in scene units; the finest wavelength is about four of these.
-        tile: edge of tiles of differing brightness in scene units, 0 for none.
+        tile: edge of tiles of differing brightness in scene units, 0 for none; three edges for planks
+            and stripes.
         contrast: 0 plain to 1 strong.
+        blotches: how much of light and dark blotches there is, 0 none to 1.
     """
 
     def __init__(
-        self, lower, upper, seed: int, cell: float = 0.02, tile: float = 0.0, contrast: float = 1.0
+        self,
+        lower,
+        upper,
+        seed: int,
+        cell: float = 0.02,
+        tile: float | tuple[float, float, float] = 0.0,
+        contrast: float = 1.0,
+        blotches: float = 1.0,
     ):
         self.cell, self.contrast = cell, contrast
         self.lower = np.asarray(lower, dtype=np.float64) - MARGIN * cell
@@ -40,11 +49,12 @@ class SolidTexture:
         fine = sum(
             weight * _smooth_noise(generator, self.shape, sigma) for sigma, weight in OCTAVES
         )
-        blotches = [_smooth_noise(generator, self.shape, sigma) for sigma in (3.0, 4.0)]
+        patches = [_smooth_noise(generator, self.shape, sigma) for sigma in (3.0, 4.0)]
         # A steep but smooth step gives corners to follow without edges sharper than a cell.
-        light, dark = (0.5 + 0.5 * np.tanh(3.5 * (field - 0.6)) for field in blotches)
-        tones = _tiles(generator, self.shape, tile / cell) if tile else np.zeros(self.shape)
-        channels = np.stack([0.12 * fine + 0.16 * tones, LIGHT * light, DARK * dark])
+        light, dark = (0.5 + 0.5 * np.tanh(3.5 * (field - 0.6)) for field in patches)
+        edges = np.broadcast_to(tile, 3) / cell
+        tones = _tiles(generator, self.shape, edges) if edges.all() else np.zeros(self.shape)
+        channels = np.stack([0.12 * fine + 0.16 * tones, LIGHT * blotches * light, DARK * blotches * dark])
         # grid_sample wants [1, C, z, y, x].
         self._volume = torch.from_numpy(
             channels.transpose(0, 3, 2, 1)[None].astype(np.float32).copy()
@@ -72,8 +82,8 @@ def _smooth_noise(
     return (noise - noise.mean()) / max(float(noise.std()), 1e-6)
 
 
-def _tiles(generator: np.random.Generator, shape: tuple[int, ...], size: float) -> np.ndarray:
-    """Boxes of ``size`` cells, each of one random tone, with edges softened over a cell."""
-    index = [(np.arange(n) / size).astype(int) for n in shape]
+def _tiles(generator: np.random.Generator, shape: tuple[int, ...], size: np.ndarray) -> np.ndarray:
+    """Boxes of ``size`` [3] cells, each of one random tone, with edges softened over a cell."""
+    index = [(np.arange(n) / edge).astype(int) for n, edge in zip(shape, size, strict=True)]
     tones = generator.standard_normal([i[-1] + 1 for i in index]).astype(np.float32)
     return gaussian_filter(tones[np.ix_(*index)], 0.8, mode="nearest")

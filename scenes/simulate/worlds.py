@@ -15,24 +15,9 @@ from ..camera import Camera
 from ..files import BadInput
 from ..scene import Frame
 from .bodies import Body, Color
+from .cameras import Footage, Path, Walk
+from .light import Sky
 from .motions import Shifted
-
-
-@dataclass(frozen=True)
-class Sky:
-    """Light of a world: a sun with hard shadows and an even glow from above.
-
-    Attributes:
-        toward_sun: direction to the sun, any length.
-        sun, ambient: linear brightness of a white surface facing the sun, and of one facing up in
-            the shade.
-        color: linear colour seen where there is no body.
-    """
-
-    toward_sun: tuple[float, float, float] = (-0.95, -0.25, 1.5)
-    sun: float = 0.75
-    ambient: float = 0.36
-    color: Color = (0.55, 0.68, 0.85)
 
 
 @dataclass(frozen=True)
@@ -55,6 +40,7 @@ class Surface:
     faces: Tensor  # int64 [F, 3]
     rest: Tensor  # float32 [F, 3, 3] corners at rest
     base: Tensor  # float32 [F, 3] sRGB base colour
+    glow: Tensor  # float32 [F] light of its own, in multiples of its colour
     smooth: Tensor  # bool [F]
     body: Tensor  # int64 [F] index into World.bodies
     label: Tensor  # int64 [F]
@@ -77,8 +63,10 @@ class World:
         distance: from how far, scene units.
         seed: of everything random in it and in how it is filmed.
         time: now, normalised to 0..1 over the video.
+        footage: how much is filmed of it unless one asks for other numbers.
+        walk: who films it; unless given, someone who walks an arc about ``center``.
         labels, parts, instances, looks: names by id; the last are pairs (what it looks like, part
-            or "").
+            or ""). Labels that are given may name classes that this world has nothing of.
     """
 
     name: str
@@ -88,15 +76,18 @@ class World:
     seed: int = 0
     sky: Sky = Sky()
     time: float = 0.0
+    footage: Footage = Footage()
+    walk: Path | None = None
     labels: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     instances: list[str] = field(default_factory=list)
     looks: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self):
+        self.walk = self.walk or Walk(self.center, self.distance, self.seed)
         if not self.instances:
             self.instances = [body.name for body in self.bodies]
-            self.labels = _unique(body.label for body in self.bodies)
+            self.labels = self.labels or _unique(body.label for body in self.bodies)
             self.parts = _unique(part for body in self.bodies for part in body.parts)
             self.looks = _unique(
                 (body.looks, part) for body in self.bodies for part in body.parts or ("",)
@@ -145,6 +136,7 @@ class World:
             columns["faces"].append(shape.faces + firsts[index])
             columns["rest"].append(shape.vertices[shape.faces])
             columns["base"].append(np.array(body.colors)[shape.part])
+            columns["glow"].append(np.array(body.glow or (0.0,) * len(body.colors))[shape.part])
             columns["smooth"].append(shape.smooth)
             columns["body"].append(np.full(count, index))
             columns["label"].append(np.full(count, self.labels.index(body.label)))
@@ -153,7 +145,8 @@ class World:
             columns["moves"].append(np.full(count, body.moves))
             columns["looks"].append(np.array(looks)[shape.part])
         joined = {key: torch.from_numpy(np.concatenate(parts)) for key, parts in columns.items()}
-        joined["rest"], joined["base"] = joined["rest"].float(), joined["base"].float()
+        for key in ("rest", "base", "glow"):
+            joined[key] = joined[key].float()
         return Surface(**joined)
 
     def vertices(self, time: float) -> Tensor:
@@ -161,7 +154,8 @@ class World:
         return torch.from_numpy(np.concatenate([body.vertices(time) for body in self.bodies]))
 
     def geometry(self, time: float) -> Geometry:
-        """All triangles at normalised time. The last few times are kept."""
+        """All triangles at normalised time. The last few times are kept; where nothing moves, all are one."""
+        time = time if self.surface.moves.any() else 0.0
         if time not in self._posed:
             while len(self._posed) >= 4:
                 self._posed.pop(next(iter(self._posed)), None)
