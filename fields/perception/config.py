@@ -131,6 +131,8 @@ def checked(config: PerceptionConfig) -> PerceptionConfig:
     for name in positive:
         if getattr(config, name) < 1:
             raise BadInput(f"setting {name!r}: expected at least 1, got {getattr(config, name)}")
+    if not config.color > 0:
+        raise BadInput(f"setting 'color': expected positive, got {config.color:g}")
     if config.width % config.heads or config.semantic_channels % config.width:
         raise BadInput(
             f"setting 'width': expected a multiple of {config.heads} heads that divides the semantic map's "

@@ -120,7 +120,7 @@ class PerceptionTrainer:
 
     def terms(self, own: Targets, target: int) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of the picture ``target``, weighted, by name; and the mean squared error of colours."""
-        config, field, views, device = self.config, self.field, own.views, self.device
+        config, field, views = self.config, self.field, own.views
         width, height = views.size
         chosen = views.drawn(target, config.views, config.pool, self.generator)
         both = torch.cat([chosen, chosen.new_tensor([target])])
@@ -129,11 +129,7 @@ class PerceptionTrainer:
         semantic = maps.semantic[:-1]
         maps, novel = Maps(maps.color[:-1], semantic.detach() if config.gradient_block else semantic), maps.semantic[-1]
         camera = Camera(views.Ks[target], views.viewmats[target], width, height)
-        size = novel.shape[-2:]
-        patch = config.patch if float(torch.rand((), generator=self.generator)) < config.patches else 1
-        where = cells(*size, config.rays, patch, self.generator)
-        pixels = pixels_in(where, size[1], height, width, self.generator).to(device)
-        where = where.to(device)
+        where, pixels = self._draw(novel.shape[-2:], height, width)
         x, y = pixels.unbind(1)
         ways = directions(camera, pixels.to(novel) + 0.5)
         weights = {name: 0.0 if name in self.missing else weight for name, weight in self.weights.items()}
@@ -156,10 +152,18 @@ class PerceptionTrainer:
                     traced.fine.matter, teacher, traced.depths, depth, config.near_depth
                 )
         if own.labels is not None and field.head is not None:
-            labels = own.labels[chosen.cpu()].to(device).long()
+            labels = own.labels[chosen.cpu()].to(self.device).long()
             raw["reference_semantics"] = lambda: losses.class_error(field.head(semantic, height, width), labels)
         found = {name: weights[name] * loss() for name, loss in raw.items() if weights[name]}
         return found, (traced.fine.color.detach().clamp(0, 1) - color).square().mean()
+
+    def _draw(self, size: tuple[int, int], height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Which cells of a map of ``size`` are rendered, [R], and of each the pixel (x, y) whose ray it is, [R, 2]."""
+        config = self.config
+        patch = config.patch if float(torch.rand((), generator=self.generator)) < config.patches else 1
+        where = cells(*size, config.rays, patch, self.generator)
+        pixels = pixels_in(where, size[1], height, width, self.generator)
+        return where.to(self.device), pixels.to(self.device)
 
     def _semantic(self, traced: Traced, novel: Tensor, where: Tensor, truth: dict, size: tuple[int, int]) -> dict:
         """Losses of the fused map: rendered features where there are rays, those of the target picture elsewhere."""
