@@ -20,7 +20,7 @@ from ..scenes import BadInput, Scene, load
 from ..scenes.files import write_json
 from ..scenes.labels import common_classes, in_classes, with_classes
 from .device import device
-from .fit import machine, pairs, peak_memory, plain
+from .fit import machine, pairs, peak_memory, plain, resume
 from .fit_flow import train as train_all
 from .progress import console
 from .run import Run
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.step == "tune":
         tune(arguments.start, arguments.scene, arguments.output, arguments.format, options, **changes)
     elif arguments.resume:
-        resume(arguments.output)
+        resume(opened(arguments.output).folder)
     elif not arguments.scenes:
         raise BadInput("train: SCENES: expected at least one")
     else:
@@ -114,12 +114,11 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     return learn(_made(output, [source], [scene], config, options), trainer)
 
 
-def resume(output: str | Path) -> Run:
-    """Go on with an interrupted training from its last checkpoint."""
-    made = opened(output)
+def resume_perception(made: Run) -> Run:
+    """Go on with an interrupted training from its last checkpoint; BadInput: there is none."""
     checkpoint = made.folder / "checkpoint.safetensors"
     if not checkpoint.exists():
-        raise BadInput(f"{checkpoint}: no such file; nothing to go on with")
+        raise BadInput(f"{checkpoint}: no such file; start again in another folder")
     config = PerceptionConfig().replaced(**made.config["settings"])
     field = PerceptionField(config, made.scene.label_names).to(device())
     trainer = PerceptionTrainer(field, list(map(targets, made.scenes)))
@@ -174,6 +173,9 @@ def _made(output, sources, scenes: list[Scene], config: PerceptionConfig, option
 
 def learn(made: Run, trainer: PerceptionTrainer) -> Run:
     """Train and write everything into the run folder."""
+    checkpoint = made.folder / "checkpoint.safetensors"
+    if not checkpoint.exists():  # the networks may begin with those of another run
+        trainer.save_checkpoint(checkpoint)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")
     train_all(trainer, made)
@@ -183,7 +185,7 @@ def learn(made: Run, trainer: PerceptionTrainer) -> Run:
     field.save(made.folder)
     made.__dict__["field"] = field
     write_json(made.folder / "metrics.json", quality(made, trainer))
-    (made.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     console.print(f"{made.folder}: {len(made.scenes)} scene(s), {trainer.seconds:.0f} s")
     return made
 

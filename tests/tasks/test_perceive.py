@@ -72,6 +72,7 @@ def test_an_interrupted_training_goes_on(places, monkeypatch):
     monkeypatch.undo()
     assert (run / "checkpoint.safetensors").exists()
     assert main(["perceive", "train", "-o", str(run), "--resume"]) == 0
+    assert main(["perceive", "train", "-o", str(run), "--resume"]) == 0  # finished: as it is
     straight, again = Run.open(places / "run").field, Run.open(run).field
     for (name, a), b in zip(straight.named_parameters(), again.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-5), name
@@ -101,7 +102,7 @@ def test_bad_input_is_one_line(places, capsys, tmp_path):
     assert "settings: " in line(capsys, "tune", room, "--from", run, "-o", new, "--set=width=16")
     assert "no test frames" in line(capsys, "eval", run, untested)
     assert "classes: " in line(capsys, "eval", run, other)
-    assert "nothing to go on with" in line(capsys, "train", "-o", run, "--resume")
+    assert "not a run folder" in line(capsys, "train", "-o", room, "--resume")
     assert not new.exists()
 
 
