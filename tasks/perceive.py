@@ -11,7 +11,7 @@ import torch
 
 from ..fields.perception.adapt import adapted
 from ..fields.perception.config import PRESETS, PerceptionConfig, preset
-from ..fields.perception.field import PerceptionField, same_classes
+from ..fields.perception.field import PerceptionField
 from ..fields.perception.targets import targets
 from ..fields.perception.trainer import PerceptionTrainer
 from ..fields.perception.views import views_of
@@ -108,7 +108,7 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     Run.vacant(output)
     before = opened(start).field
     config = before.config.replaced(**{**TUNING, **changes})
-    scene = seen(before, load(source, format, **(options or {})), start)
+    scene = in_classes(with_classes(load(source, format, **(options or {}))), before.label_names)
     torch.manual_seed(config.seed)
     trainer = PerceptionTrainer(adapted(before, config).to(device()), [targets(scene)], tuple(changes))
     return learn(_made(output, [source], [scene], config, options), trainer)
@@ -137,7 +137,7 @@ def evaluate(folder: str | Path, source: str | Path, format: str | None = None, 
     scene = load(source, format, **(options or {}))
     if not scene.test:
         raise BadInput(f"{source}: the scene has no test frames")
-    scene = seen(field, scene, folder)
+    scene = in_classes(with_classes(scene), field.label_names)
     return field_quality(field.look_at(views_of(scene)), scene)
 
 
@@ -147,16 +147,6 @@ def opened(folder: str | Path) -> Run:
     if found.config["method"] != PerceptionField.kind:
         raise BadInput(f"{folder}: method: expected a run of perceive, got {found.config['method']!r}")
     return found
-
-
-def seen(field: PerceptionField, scene: Scene, source: str | Path) -> Scene:
-    """``scene`` with its labels in the classes of ``field``; BadInput, naming ``source``, for others."""
-    scene = with_classes(scene)
-    if not scene.label_names:
-        return scene
-    if not set(scene.label_names) <= set(field.label_names):
-        same_classes(field, scene.label_names, source)
-    return in_classes(scene, field.label_names)
 
 
 def _made(output, sources, scenes: list[Scene], config: PerceptionConfig, options: dict | None) -> Run:

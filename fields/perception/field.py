@@ -124,12 +124,3 @@ class PerceptionField(Field):
         except RuntimeError as error:
             raise BadInput(f"{path}: {' '.join(str(error).split())}") from error
         return field.eval()
-
-
-def same_classes(field: PerceptionField, names: list[str], source: str | Path) -> None:
-    """BadInput, naming ``source``, unless the field's classes are ``names``."""
-    if field.label_names != list(names):
-        raise BadInput(
-            f"{source}: classes: expected the {len(names)} of the scene's labels ({', '.join(names)}), "
-            f"got {len(field.label_names)} ({', '.join(field.label_names)})"
-        )
