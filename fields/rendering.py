@@ -22,6 +22,7 @@ class Rendering:
         features: composited features, not normalised by alpha, [H, W, D].
         logits: composited scores of the classes, not normalised by alpha, [H, W, C].
         values: composited extra channels, not normalised by alpha, [H, W, C].
+        instances: scores of the slots of things told apart, [H, W, K].
     """
 
     camera: Camera
@@ -32,6 +33,7 @@ class Rendering:
     features: Tensor | None = None
     logits: Tensor | None = None
     values: Tensor | None = None
+    instances: Tensor | None = None
 
     @property
     def labels(self) -> Tensor | None:

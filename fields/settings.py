@@ -14,7 +14,7 @@ def _texts(value) -> tuple[str, ...]:
 
 CASTS = {
     "int": int, "float": float, "str": str, "bool": lambda v: str(v).lower() in ("1", "true", "yes", "on"),
-    "tuple[str, ...]": _texts,
+    "tuple[str, ...]": _texts, "tuple[int, ...]": lambda v: tuple(int(part) for part in _texts(v)),
 }  # fmt: skip
 
 

@@ -153,9 +153,10 @@ def resume(output: str | Path) -> Run:
         console.print(f"{made.folder}: already finished")
         return made
     if made.config["method"] != GaussianField.kind:
-        from .fit_flow import resume_flow
+        from . import fit_flow, perceive
 
-        return resume_flow(made)
+        others = {"flow": fit_flow.resume_flow, "perception": perceive.resume_perception}
+        return others[made.config["method"]](made)
     if not (made.folder / "scene.json").exists():
         made.save_scene(posed(made.scene))
     return learn(made, FitConfig().replaced(**made.config["settings"]))

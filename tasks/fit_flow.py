@@ -167,15 +167,16 @@ def pictures(scene: Scene, seen: Tensor) -> Tensor:
     return torch.stack([frames[k].image for k in nearest]).permute(0, 3, 1, 2).contiguous()
 
 
-def train(trainer: FlowTrainer, made: Run) -> None:
-    """All remaining iterations, with a progress bar, a log and checkpoints; Ctrl-C saves before it leaves."""
+def train(trainer, made: Run) -> None:
+    """All remaining iterations of a trainer of flow or perception fields, with a progress bar, a log and checkpoints;
+    Ctrl-C saves before it leaves."""
     config, checkpoint = trainer.config, made.folder / "checkpoint.safetensors"
     recent: dict[str, float] = {}
     with bar() as progress:
         task = progress.add_task("training", total=config.iterations, completed=trainer.iteration, note="")
         try:
             while not trainer.finished:
-                stage = "still" if trainer.still else "moving"
+                stage = trainer.stage
                 terms = trainer.step()
                 recent = {name: 0.95 * recent.get(name, value) + 0.05 * value for name, value in terms.items()}
                 if trainer.iteration % config.log_every == 0 or trainer.finished:

@@ -123,8 +123,9 @@ class Run:
         is one."""
         from ..fields.flow.field import FlowField
         from ..fields.gaussians.field import GaussianField
+        from ..fields.perception.field import PerceptionField
 
-        kinds = {kind.kind: kind for kind in (GaussianField, FlowField)}
+        kinds = {kind.kind: kind for kind in (GaussianField, FlowField, PerceptionField)}
         kind = kinds.get(self.config["method"])
         if kind is None:
             where = self.folder / "config.yaml"

@@ -51,6 +51,11 @@ class FlowTrainer:
         """Whether the static stage goes on."""
         return self.iteration < self.config.static_iterations
 
+    @property
+    def stage(self) -> str:
+        """What is learned now, in a word."""
+        return "still" if self.still else "moving"
+
     def _groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """Parameters that this stage trains: of networks and of planes."""
         field = self.field

@@ -1,0 +1,47 @@
+"""Losses of a perception field (GP-NeRF, section 3.4), each the mean over what it is asked of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def color_error(color: Tensor, truth: Tensor) -> Tensor:
+    """Squared error of colours [R, 3], summed over channels (L_rgb)."""
+    return (color - truth).square().sum(-1).mean()
+
+
+def class_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of scores [B, C, H, W] and labels [B, H, W], over those that are not -1 (L_sem)."""
+    known = labels >= 0
+    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+    return total / known.sum().clamp_min(1)
+
+
+def distillation(rendered: Tensor, teacher: Tensor) -> Tensor:
+    """How far rendered features [R, D] point from those of the target picture [R, D], which stay as they are (L_SD)."""
+    return (1 - F.cosine_similarity(rendered, teacher.detach(), dim=-1)).mean()
+
+
+def guided_distillation(matter: Tensor, teacher: Tensor, depths: Tensor, truth: Tensor, reach: int) -> Tensor:
+    """Features of samples that are the matter a pixel shows point as the pixel's do, those of all others do not (L_DG).
+
+    Args:
+        matter: [R, M, D] features of samples. teacher: [R, D] of the target picture, which stay as they are.
+        depths: [R, M] of samples, ascending. truth: [R] true depth, 0 where unknown: such rays do not count.
+        reach: samples from the one nearest to the true depth that are still that matter.
+    """
+    likeness = F.cosine_similarity(matter, teacher.detach()[:, None], dim=-1)
+    here = (depths - truth[:, None]).abs().argmin(1, keepdim=True)
+    index = torch.arange(depths.shape[1], device=depths.device)
+    loss = torch.where((index - here).abs() < reach, 1 - likeness, likeness.clamp_min(0)).mean(1)
+    known = (truth > 0).to(loss)
+    return (loss * known).sum() / known.sum().clamp_min(1)
+
+
+def depth_error(depth: Tensor, truth: Tensor, near: float) -> Tensor:
+    """Absolute error of inverse depths [R], in those of ``near``; over rays whose true depth is known."""
+    known = (truth > 0).to(depth)
+    error = (near / depth.clamp_min(near) - near / truth.clamp_min(near)).abs()
+    return (error * known).sum() / known.sum().clamp_min(1)

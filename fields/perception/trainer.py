@@ -1,0 +1,213 @@
+"""The training of a perception field, on many scenes or on one: in each step one picture, from views around it."""
+
+from __future__ import annotations
+
+import time as clock
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...scenes import BadInput, Camera
+from ...scenes.files import read_tensors, write_tensors
+from . import losses
+from .extractor import Maps
+from .field import PerceptionField
+from .instances import instance_error
+from .render import Traced, directions, references, trace
+from .targets import Targets, cells, pixels_in
+
+NEEDS = {  # losses that need more than pictures with cameras: what of the targets, and what it is called
+    "semantics": ("labels", "labels"),
+    "reference_semantics": ("labels", "labels"),
+    "guided": ("depths", "true depth"),
+    "known_depth": ("depths", "true depth"),
+    "instance": ("instances", "instances"),
+}
+
+
+class PerceptionTrainer:
+    """Fits the networks of ``field`` to pictures of scenes.
+
+    Args:
+        field: on the device to train on. found: targets of each scene.
+        asked: names of losses that must be possible; others whose input no scene has are left out (``missing``).
+
+    Raises BadInput: a scene with too few pictures to be seen from the others, or a loss asked for that is not possible.
+    """
+
+    def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = ()):
+        self.field, self.config, self.found = field.train(), field.config, found
+        self.generator = torch.Generator().manual_seed(self.config.seed)
+        self.iteration, self.seconds = 0, 0.0
+        for own in found:
+            if len(own.views) <= self.config.views:
+                raise BadInput(
+                    f"{own.name}: reference views: expected at least {self.config.views} beside the target, "
+                    f"got {len(own.views) - 1}"
+                )
+            own.views.to(self.device)
+        self.weights = self._weights()
+        self.missing: dict[str, str] = {}
+        for name, (needed, words) in NEEDS.items():
+            if self.weights.get(name) and all(getattr(own, needed) is None for own in found):
+                if name in asked:
+                    raise BadInput(f"loss {name}: needs {words}, which no scene has; set {name}=0")
+                self.missing[name] = words
+        self.optimizer = torch.optim.Adam(
+            [{"params": parameters, "name": name, "rate": rate} for name, parameters, rate in self._groups()],
+            lr=1.0, fused=True,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.field.parameters()).device
+
+    @property
+    def finished(self) -> bool:
+        return self.iteration >= self.config.iterations
+
+    @property
+    def stage(self) -> str:
+        """What is learned now, in a word."""
+        return "one scene" if len(self.found) == 1 else f"{len(self.found)} scenes"
+
+    def _weights(self) -> dict[str, float]:
+        """Of the losses that the switches leave on."""
+        config = self.config
+        return {
+            "color": config.color, "coarse_color": config.coarse_color,
+            "semantics": config.semantics if self.field.head is not None else 0.0,
+            "reference_semantics": config.reference_semantics if self.field.head is not None else 0.0,
+            "distill": config.distill * config.distill_2d, "guided": config.guided * config.distill_depth,
+            "known_depth": config.known_depth,
+            "instance": config.instance if self.field.instance_head is not None else 0.0,
+        }
+
+    def _groups(self):
+        field, config = self.field, self.config
+        heads = [part for part in (field.head, field.instance_head) if part is not None]
+        yield "extractor", [*field.extractor.parameters()], config.extractor_rate
+        yield "transformers", [*field.aggregation.parameters()], config.transformer_rate
+        if heads:
+            yield "heads", [parameter for part in heads for parameter in part.parameters()], config.head_rate
+
+    def _schedule(self) -> None:
+        config = self.config
+        share = config.decay ** (self.iteration / max(1, self.config.iterations))
+        rising = min(1.0, (self.iteration + 1) / max(1, config.warm_up))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * share * rising
+
+    def step(self) -> dict[str, float]:
+        """One iteration on one picture of one scene; returns its loss terms, weighted, and PSNR."""
+        started = clock.perf_counter()
+        self._schedule()
+        own = self.found[int(torch.randint(len(self.found), (), generator=self.generator))]
+        target = int(torch.randint(len(own.views), (), generator=self.generator))
+        terms, error = self.terms(own, target)
+        loss = sum(terms.values())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.clip_gradient:
+            torch.nn.utils.clip_grad_norm_(self.field.parameters(), self.config.clip_gradient)
+        self.optimizer.step()
+        self.iteration += 1
+        self.seconds += clock.perf_counter() - started
+        logged = {name: float(value.detach()) for name, value in terms.items()}
+        psnr = float(-10 * torch.log10(error.detach().clamp_min(1e-12)))
+        return {"loss": float(loss.detach()), **logged, "psnr": psnr}
+
+    def terms(self, own: Targets, target: int) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses of the picture ``target``, weighted, by name; and the mean squared error of colours."""
+        config, field, views = self.config, self.field, own.views
+        width, height = views.size
+        chosen = views.drawn(target, config.views, config.pool, self.generator)
+        both = torch.cat([chosen, chosen.new_tensor([target])])
+        pictures = views.pictures(both)
+        maps = field.extractor(pictures)
+        semantic = maps.semantic[:-1]
+        maps, novel = Maps(maps.color[:-1], semantic.detach() if config.gradient_block else semantic), maps.semantic[-1]
+        camera = Camera(views.Ks[target], views.viewmats[target], width, height)
+        where, pixels = self._draw(novel.shape[-2:], height, width)
+        x, y = pixels.unbind(1)
+        ways = directions(camera, pixels.to(novel) + 0.5)
+        weights = {name: 0.0 if name in self.missing else weight for name, weight in self.weights.items()}
+        semantics = any(weights[name] for name in ("semantics", "distill", "guided", "instance"))
+        before = references(views, chosen, maps, camera)
+        traced = trace(field.aggregation, before, ways, semantics, self.generator, bool(weights["coarse_color"]))
+        color = pictures[-1, :, y, x].T
+        truth = {name: self._truth(getattr(own, name), target) for name in ("labels", "instances", "depths")}
+        raw = {"color": lambda: losses.color_error(traced.fine.color, color)}
+        if weights["coarse_color"]:
+            raw["coarse_color"] = lambda: losses.color_error(traced.coarse.color, color)
+        if truth["depths"] is not None:
+            depth = truth["depths"][y, x]
+            raw["known_depth"] = lambda: losses.depth_error(traced.fine.depth, depth, before.near)
+        if semantics:
+            raw |= self._semantic(traced, novel, where, truth, (height, width))
+            if truth["depths"] is not None:
+                teacher = novel.flatten(1)[:, where].T
+                raw["guided"] = lambda: losses.guided_distillation(
+                    traced.fine.matter, teacher, traced.depths, depth, config.near_depth
+                )
+        if own.labels is not None and field.head is not None:
+            labels = own.labels[chosen.cpu()].to(self.device).long()
+            raw["reference_semantics"] = lambda: losses.class_error(field.head(semantic, height, width), labels)
+        found = {name: weights[name] * loss() for name, loss in raw.items() if weights[name]}
+        return found, (traced.fine.color.detach().clamp(0, 1) - color).square().mean()
+
+    def _draw(self, size: tuple[int, int], height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Which cells of a map of ``size`` are rendered, [R], and of each the pixel (x, y) whose ray it is, [R, 2]."""
+        config = self.config
+        patch = config.patch if float(torch.rand((), generator=self.generator)) < config.patches else 1
+        where = cells(*size, config.rays, patch, self.generator)
+        pixels = pixels_in(where, size[1], height, width, self.generator)
+        return where.to(self.device), pixels.to(self.device)
+
+    def _semantic(self, traced: Traced, novel: Tensor, where: Tensor, truth: dict, size: tuple[int, int]) -> dict:
+        """Losses of the fused map: rendered features where there are rays, those of the target picture elsewhere."""
+        field, rendered = self.field, traced.fine.semantic
+        fused = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)[None]
+        raw = {"distill": lambda: losses.distillation(rendered, novel.flatten(1)[:, where].T)}
+        if truth["labels"] is not None and field.head is not None:
+            raw["semantics"] = lambda: losses.class_error(field.head(fused, *size), truth["labels"].long()[None])
+        if truth["instances"] is not None and field.instance_head is not None:
+            raw["instance"] = lambda: instance_error(field.instance_head(fused, *size)[0], truth["instances"].long())
+        return raw
+
+    def _truth(self, layer: Tensor | None, target: int) -> Tensor | None:
+        return None if layer is None else layer[target].to(self.device)
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Everything needed to go on, in one safetensors file."""
+        tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
+        for group in self.optimizer.param_groups:
+            for k, parameter in enumerate(group["params"]):
+                for key, value in self.optimizer.state.get(parameter, {}).items():
+                    tensors[f"adam.{group['name']}.{k}.{key}"] = value
+        tensors |= {"random": self.generator.get_state(), "global_random": torch.get_rng_state()}
+        header = self.field.header() | {"iteration": str(self.iteration), "seconds": repr(self.seconds)}
+        write_tensors(path, tensors, header)
+
+    def load_checkpoint(self, path: str | Path) -> None:
+        """Go on from what :meth:`save_checkpoint` wrote; BadInput when it does not fit this field."""
+        tensors, header = read_tensors(path)
+        try:
+            saved = {name[6:]: value for name, value in tensors.items() if name.startswith("field.")}
+            self.field.load_state_dict(saved)
+            self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
+            for group in self.optimizer.param_groups:
+                for k, parameter in enumerate(group["params"]):
+                    prefix = f"adam.{group['name']}.{k}."
+                    state = {key[len(prefix) :]: v for key, v in tensors.items() if key.startswith(prefix)}
+                    if state:
+                        self.optimizer.state[parameter] = {
+                            key: v if key == "step" else v.to(parameter.device) for key, v in state.items()
+                        }
+            self.generator.set_state(tensors["random"])
+            torch.set_rng_state(tensors["global_random"])
+        except KeyError as error:
+            raise BadInput(f"{path}: {error.args[0]}: missing; not a checkpoint of this version") from error
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise BadInput(f"{path}: not a checkpoint of this field: {' '.join(str(error).split())}") from error

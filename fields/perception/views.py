@@ -1,0 +1,118 @@
+"""Reference views of a scene, and which of them tell most about a camera."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...scenes import BadInput, Camera, Frame, Scene
+from .extractor import SMALLEST
+
+TURN = 0.5  # how far apart opposite viewing directions are, as a share of the cameras' extent
+
+
+class Views(nn.Module):
+    """N pictures of a scene with their cameras; never those that it is tested on.
+
+    Args:
+        images: [N, 3, H, W] uint8. viewmats: [N, 4, 4]. Ks: [N, 3, 3]. near, far: z-depths between which matter is.
+    """
+
+    def __init__(self, images: Tensor, viewmats: Tensor, Ks: Tensor, near, far):
+        super().__init__()
+        self.register_buffer("images", images)
+        self.register_buffer("viewmats", viewmats)
+        self.register_buffer("Ks", Ks)
+        self.register_buffer("near", torch.as_tensor(near, dtype=torch.float32))
+        self.register_buffer("far", torch.as_tensor(far, dtype=torch.float32))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        return self.images.shape[3], self.images.shape[2]
+
+    def pictures(self, chosen: Tensor) -> Tensor:
+        """The ``chosen`` pictures, [V, 3, H, W] in 0..1."""
+        return self.images[chosen].to(self.viewmats.dtype) / 255
+
+    def nearest(self, viewmat: Tensor, count: int, without: int | None = None) -> Tensor:
+        """The ``count`` views nearest to a camera in place and direction, nearest first; ``without`` is left out.
+
+        BadInput: there are fewer.
+        """
+        there = len(self) - (without is not None)
+        if there < count:
+            raise BadInput(f"reference views: expected at least {count}, got {there}")
+        own, theirs = _center(viewmat[None]), _center(self.viewmats)
+        extent = (theirs - theirs.mean(0)).norm(dim=-1).amax().clamp_min(1e-6)
+        turn = 1 - self.viewmats[:, 2, :3] @ viewmat[2, :3]
+        distance = (theirs - own).norm(dim=-1) / extent + TURN * turn
+        if without is not None:
+            distance[without] = torch.inf
+        return distance.argsort(stable=True)[:count]
+
+    def drawn(self, target: int, count: int, pool: float, generator: torch.Generator) -> Tensor:
+        """``count`` views at random out of ``pool`` times as many that are nearest to the view ``target``, but it."""
+        size = max(count, min(len(self) - 1, round(count * pool)))
+        near = self.nearest(self.viewmats[target], size, target)
+        order = torch.randperm(len(near), generator=generator)[:count].to(near.device)
+        return near[order.sort().values]
+
+
+def _center(viewmats: Tensor) -> Tensor:
+    return -(viewmats[:, :3, :3].transpose(1, 2) @ viewmats[:, :3, 3:])[..., 0]
+
+
+def views_of(scene: Scene) -> Views:
+    """The training frames of ``scene`` as reference views.
+
+    BadInput: pictures of different sizes or too small, or nothing that tells how far away the scene is.
+    """
+    frames = scene.split("train")
+    size = frames[0].camera.width, frames[0].camera.height
+    if min(size) < SMALLEST:
+        raise BadInput(f"{scene.name}: pictures: expected at least {SMALLEST} pixels along a side, got {min(size)}")
+    for frame in frames:
+        if (frame.camera.width, frame.camera.height) != size:
+            raise BadInput(
+                f"{scene.name}: {frame.name}: expected {size[0]}x{size[1]} pixels as in {frames[0].name}, "
+                f"got {frame.camera.width}x{frame.camera.height}"
+            )
+    images = torch.stack([(255 * frame.image).round().to(torch.uint8) for frame in frames]).permute(0, 3, 1, 2)
+    viewmats = torch.stack([frame.camera.viewmat for frame in frames])
+    Ks = torch.stack([frame.camera.K for frame in frames])
+    return Views(images.contiguous(), viewmats, Ks, *bounds(scene, frames))
+
+
+def bounds(scene: Scene, frames: list[Frame]) -> tuple[float, float]:
+    """Z-depths between which the matter is that training frames show: of their depths, else of the scene's points.
+
+    BadInput: the scene has neither.
+    """
+    found = []
+    for frame in frames:
+        if frame.has("depth"):
+            depth = frame.depth
+            found.append(depth[depth > 0].flatten())
+        elif scene.points is not None:
+            pixels, depth = frame.camera.project(scene.points.positions.float())
+            size = pixels.new_tensor([frame.camera.width, frame.camera.height])
+            found.append(depth[(depth > 0) & ((pixels >= 0) & (pixels < size)).all(-1)])
+    depths = torch.cat(found) if found else torch.zeros(0)
+    if not len(depths):
+        raise BadInput(f"{scene.name}: depth: expected depths of frames or points, to know how far away the scene is")
+    ordered = depths.double().sort().values
+    low, high = ordered[int(0.001 * (len(ordered) - 1))], ordered[int(0.999 * (len(ordered) - 1))]
+    return 0.9 * float(low), 1.1 * float(high)
+
+
+def relative(viewmats: Tensor, camera: Camera) -> Tensor:
+    """World-to-camera matrices [V, 4, 4] of views for points in the frame of ``camera``."""
+    rotation, shift = camera.viewmat[:3, :3].to(viewmats), camera.viewmat[:3, 3].to(viewmats)
+    made = viewmats.clone()
+    made[:, :3, :3] = viewmats[:, :3, :3] @ rotation.T
+    made[:, :3, 3] = viewmats[:, :3, 3] - made[:, :3, :3] @ shift
+    return made

@@ -1,0 +1,123 @@
+"""``semaflow perceive``: training, tuning and evaluation as run folders, and one line for what cannot be used."""
+
+import dataclasses
+
+import pytest
+import torch
+from semaflow.scenes import Frame, load, simulate
+from semaflow.scenes.files import read_json
+from semaflow.tasks.__main__ import main
+from semaflow.tasks.run import Run
+
+from tests.reference.perception_views import SMALL
+
+SET = [f"--set={name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in SMALL.items()]
+
+
+def saved(folder, seed: int, labels: bool = True, **changes):
+    """A room of ``seed`` filmed small and saved."""
+    scene = simulate("rooms", frames=5, width=32, height=24, seed=seed, samples=1, test=2)
+    layers = ("image", "depth", *(("label", "instance") if labels else ()))
+    frames = [Frame(f.name, f.camera, f.time, **{layer: getattr(f, layer) for layer in layers}) for f in scene.frames]
+    dataclasses.replace(scene, frames=frames, tracks=None, **changes).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Two rooms to learn from, one to test on, and a run trained on the two."""
+    folder = tmp_path_factory.mktemp("perceive")
+    rooms = [saved(folder / f"room{seed}", seed) for seed in (0, 1, 100)]
+    assert main(["perceive", "train", *map(str, rooms[:2]), "-o", str(folder / "run"), "--preset", "tiny", *SET]) == 0
+    return folder
+
+
+def test_a_run_of_many_rooms_is_evaluated_on_another(places):
+    run = Run.open(places / "run")
+    assert run.config["method"] == "perception" and len(run.scenes) == 2 and run.field.views is None
+    assert read_json(places / "run" / "metrics.json")["iterations"] == SMALL["iterations"]
+    figures = places / "figures.json"
+    assert main(["perceive", "eval", str(places / "run"), str(places / "room100"), "--json", str(figures)]) == 0
+    found = read_json(figures)
+    assert found["frames"] == 2 and 3 < found["psnr"] < 60 and 0 <= found["labels"]["miou"] <= 1
+
+
+def test_a_run_is_tuned_on_one_room_with_instances(places):
+    scene = load(places / "room100")
+    things = 1 + max(int(frame.instance.max()) for frame in scene.frames)
+    tuned = places / "tuned"
+    arguments = ["--from", str(places / "run"), "-o", str(tuned), "--set=iterations=2", f"--set=instances={things}"]
+    assert main(["perceive", "tune", str(places / "room100"), *arguments]) == 0
+    run = Run.open(tuned)
+    camera = run.scene.split("test")[0].camera
+    shown = run.field.render(camera, 0.0, ("color", "logits", "instances"))
+    assert shown.instances.shape == (24, 32, things) and len(run.field.views) == 5
+    assert torch.equal(run.field.views.viewmats, torch.stack([f.camera.viewmat for f in run.scene.split("train")]))
+    assert main(["eval", str(tuned)]) == 0
+
+
+def test_an_interrupted_training_goes_on(places, monkeypatch):
+    from semaflow.fields.perception.trainer import PerceptionTrainer
+
+    step, run = PerceptionTrainer.step, places / "interrupted"
+
+    def interrupted(self):
+        if self.iteration == 1:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(PerceptionTrainer, "step", interrupted)
+    rooms = [str(places / "room0"), str(places / "room1")]
+    assert main(["perceive", "train", *rooms, "-o", str(run), "--preset", "tiny", *SET]) == 130
+    monkeypatch.undo()
+    assert (run / "checkpoint.safetensors").exists()
+    assert main(["perceive", "train", "-o", str(run), "--resume"]) == 0
+    assert main(["perceive", "train", "-o", str(run), "--resume"]) == 0  # finished: as it is
+    straight, again = Run.open(places / "run").field, Run.open(run).field
+    for (name, a), b in zip(straight.named_parameters(), again.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+def line(capsys, *arguments) -> str:
+    capsys.readouterr()
+    assert main(["perceive", *map(str, arguments)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("semaflow perceive: ") and shown.count("\n") == 1
+    return shown
+
+
+def test_bad_input_is_one_line(places, capsys, tmp_path):
+    run, room, new = places / "run", places / "room0", tmp_path / "new"
+    few = saved(tmp_path / "few", 0, train=[0, 1, 2], test=[5])
+    other = saved(tmp_path / "other", 0, label_names=[f"thing {k}" for k in range(17)])
+    untested = saved(tmp_path / "untested", 0, test=[])
+    assert "expected at least one" in line(capsys, "train", "-o", new)
+    assert "no such file" in line(capsys, "train", tmp_path / "nowhere", "-o", new)
+    assert "setting 'colour': unknown" in line(capsys, "train", room, "-o", new, "--set=colour=1")
+    tiny = ("--preset=tiny", *SET)
+    assert "expected at least 3 beside the target, got 2" in line(capsys, "train", few, "-o", new, *tiny)
+    assert "holds a run already" in line(capsys, "train", room, "-o", run)
+    assert "not a run folder" in line(capsys, "tune", room, "--from", room, "-o", new)
+    assert "labels: expected classes among wall, floor" in line(capsys, "tune", other, "--from", run, "-o", new)
+    assert "settings: " in line(capsys, "tune", room, "--from", run, "-o", new, "--set=width=16")
+    assert "no test frames" in line(capsys, "eval", run, untested)
+    assert "labels: expected classes among" in line(capsys, "eval", run, other)
+    assert "not a run folder" in line(capsys, "train", "-o", room, "--resume")
+    assert not new.exists()
+
+
+def test_missing_depth_is_said_once_or_refused_when_asked_for(places, capsys, tmp_path):
+    scene = load(places / "room0")
+    frames = [frame.with_layers(depth=None) for frame in scene.frames]
+    bare = tmp_path / "bare"
+    dataclasses.replace(scene, frames=frames).save(bare)
+    assert "depth: expected depths of frames or points" in line(capsys, "train", bare, "-o", tmp_path / "run")
+    from semaflow.scenes import PointCloud
+
+    points = PointCloud(torch.rand(50, 3) * 2, torch.rand(50, 3))
+    dataclasses.replace(scene, frames=frames, points=points).save(tmp_path / "pointed")
+    arguments = ["perceive", "train", str(tmp_path / "pointed"), "-o", str(tmp_path / "run"), "--preset", "tiny", *SET]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("loss guided is off: it needs true depth") == 1
+    asked = [*arguments[:4], str(tmp_path / "again"), *arguments[5:], "--set=guided=1"]
+    assert "loss guided: needs true depth" in line(capsys, *asked[1:])
