@@ -42,7 +42,7 @@ class FlowConfig(Settings):
     static_blocks: int = 1
     dynamic_features: bool = False  # the dynamic radiance reads features, as in MonoNeRF
     static_features: bool = False  # so does the static
-    static_semantics_features: bool = True  # the static semantics read them
+    static_semantics_features: bool = False  # the static semantics read them: for places that no label shows
     random_static_frame: bool = True  # the frame whose features the static field reads while it trains alone
     position_semantics: bool = False  # the semantic head also sees the code of position and time
     density: str = "softplus"  # or relu, with noise in training
@@ -105,7 +105,7 @@ class FlowConfig(Settings):
     surface_likelihood: float = 0.01  # in both stages
     surface_color: float = 1.0
     surface_semantics: float = 0.08
-    surface_blending: float = 0.3
+    surface_blending: float = 0.1
     roughness: float = 0.01  # of the planes
 
     @property
@@ -117,8 +117,7 @@ class FlowConfig(Settings):
 FAST = FlowConfig()
 PAPER_NETWORK = {
     "encoding": "waves", "width": 128, "blocks": 3, "static_width": 256, "static_blocks": 5, "latent": 256,
-    "dynamic_features": True, "static_features": True, "static_semantics_features": False,
-    "position_semantics": True, "density": "relu",
+    "dynamic_features": True, "static_features": True, "position_semantics": True, "density": "relu",
     "method": "euler", "steps": 2, "flow_points": 3, "flow_stride": 1, "flow_share": 1.0, "fastest": 1.0,
     "spacing": "ndc", "samples": 64, "proposals": 0,
 }  # fmt: skip
@@ -144,7 +143,6 @@ BASELINES = {
     # DynNeRF with a semantic head: no features, position and time alone
     "position": {
         "encoder": NONE, "attention": False, "displacement": False, "flow_points": 1, "position_semantics": True,
-        "static_semantics_features": False,
     },
 }  # fmt: skip
 ABLATIONS = {

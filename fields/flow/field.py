@@ -25,7 +25,6 @@ from .state import FlowState
 from .static import StaticNetwork
 
 FORMAT = 1
-SINCE = {"static_semantics_features": False}  # what settings that older files do not have were like
 DROPPED = 0.3  # of the places that learn, those whose static semantics see image features alone
 BLEND = 0.5  # at which a place belongs to the dynamic field
 
@@ -268,7 +267,7 @@ class FlowField(Field):
         if header.get("kind") != cls.kind:
             raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
         try:
-            config = FlowConfig().replaced(**{**SINCE, **json.loads(header["config"])})
+            config = FlowConfig().replaced(**json.loads(header["config"]))
             names, labels = json.loads(header["clips"]), json.loads(header["label_names"])
             clips = {
                 name: Clip(**{key: tensors[f"clips.{k}.{key}"] for key in CLIP}) for k, name in enumerate(names)

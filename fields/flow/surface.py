@@ -16,7 +16,6 @@ from .clip import Clip
 from .targets import Targets
 
 THICKNESS = 0.02  # of a surface, in half sizes of the scene
-DEEP = 0.1  # half sizes behind a moving surface from where on it is not believed to go on
 
 
 @dataclass
@@ -25,15 +24,12 @@ class Surface:
 
     Attributes:
         at, before: [N, 3] where the ray ends, and one place that it passes on the way.
-        behind: [N, 3] one place between a moving surface and what stands still behind it; ``before`` again where there
-            is none.
         passed: [N] length, in half sizes of the scene, that the density at ``before`` stands for.
         directions: [N, 3] unit. color [N, 3]. moving [N] bool. label [N] int64, -1 unlabelled; None without any.
     """
 
     at: Tensor
     before: Tensor
-    behind: Tensor
     passed: Tensor
     directions: Tensor
     color: Tensor
@@ -66,10 +62,8 @@ def draw_surface(clip: Clip, found: Targets, depth: Tensor, pools: list[Tensor],
     end, scale = of(depth), rays.norm(dim=-1) / clip.radius
     free = (end - clip.near - THICKNESS / scale).clamp_min(0.0)
     there = clip.near + free * (1 - u.square())
-    beyond = there if found.still is None else end + DEEP / scale + u * (of(found.still) - end - DEEP / scale)
-    beyond = torch.where(of(found.moving) & (beyond > end + DEEP / scale), beyond, there)
     return Surface(
-        *(origins + rays * z[:, None] for z in (end, there, beyond)), free * scale * 2 * u,
+        origins + rays * end[:, None], origins + rays * there[:, None], free * scale * 2 * u,
         torch.nn.functional.normalize(rays, dim=-1), of(found.images), of(found.moving),
         None if found.labels is None else of(found.labels),
     )

@@ -7,7 +7,7 @@ import torch
 from semaflow.fields.flow.losses import surfaced
 from semaflow.fields.flow.losses.context import Context
 from semaflow.fields.flow.surface import THICKNESS, draw_surface, unlikely
-from semaflow.fields.flow.targets import Batch, Targets
+from semaflow.fields.flow.targets import Targets
 from semaflow.fields.motion import NodeScaffold
 from semaflow.fields.motion.rotations import from_rotation_vector, to_matrix
 
@@ -103,13 +103,3 @@ def test_a_thing_is_carried_as_its_nodes_move():
     turned = torch.einsum("tij,nj->nti", to_matrix(spun), body)
     nodes = NodeScaffold.from_trajectories(turned[:30], times, 0)
     assert torch.allclose(nodes.moved(turned[30:, 1], 0.25, 0.75), turned[30:, 3], atol=1e-4)
-
-
-def test_where_a_frame_shows_that_something_moves_what_rests_may_be_touched():
-    clip, found, _ = drawn(4)
-    found.moving[:] = False
-    found.moving[2, :, :6] = True  # the left half of one frame
-    batch = Batch(2, 2, 0.5, None, None, None, None, None, None, None, None, None)
-    points = clip.camera(2).unproject(torch.tensor([[2.5, 3.5], [9.5, 3.5], [-4.0, 3.5]]), torch.full((3,), 2.0))
-    masked = surfaced.masked(Context(flow_clips.field(), clip, batch, None, torch.Generator(), found), points)
-    assert masked.tolist() == [True, False, False]

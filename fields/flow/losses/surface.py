@@ -25,10 +25,9 @@ def semantics(c: Context) -> Tensor:
 
 
 def blending(c: Context) -> Tensor:
-    """Binary cross-entropy of the blend there and the motion masks, and the mean blend on the way there, behind what
-    moves, and at other frames' surfaces at rest. Nothing where there is no static branch to share with."""
+    """Binary cross-entropy of the blend there and the motion masks, and the mean blend where nothing moves. Nothing
+    where there is no static branch to share with."""
     if c.surface is None or not c.config.static_field:
         return c.nothing
     blend = c.surface.radiance.blend.clamp(1e-4, 1 - 1e-4)
-    own = functional.binary_cross_entropy(blend, c.surface.seen.moving.to(blend))
-    return own + c.surface.empty.mean() + (c.surface.still.mean() if len(c.surface.still) else c.nothing)
+    return functional.binary_cross_entropy(blend, c.surface.seen.moving.to(blend)) + c.surface.empty.mean()

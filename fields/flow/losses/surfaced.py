@@ -23,14 +23,13 @@ class Surfaced:
     Attributes:
         seen: the pixels. radiance: of where they end, with logits where labels are learned.
         unlikely: [N] negative log-likelihood of that end.
-        empty, still: shares of the dynamic field, [E] on the way there and behind, [M] at other surfaces at rest.
+        empty: [E] shares of the dynamic field where it has none.
     """
 
     seen: Surface
     radiance: Radiance
     unlikely: Tensor
     empty: Tensor | None = None
-    still: Tensor | None = None
 
 
 def still_surface(c) -> Surfaced | None:
@@ -48,12 +47,10 @@ def still_surface(c) -> Surfaced | None:
 
 
 def moving_surface(c) -> Surfaced | None:
-    """Of the dynamic branch: pixels of this frame, as many at rest as moving ones, and surfaces at rest that other
-    frames show. These are there at all times, seen or not, so that the dynamic field has no share in them, unless this
-    frame shows that something moves there.
+    """Of the dynamic branch: pixels of this frame, as many at rest as moving ones.
 
     ``AHEAD`` of the time, where the video goes on after the frames that may be seen: what moved in one of the last of
-    these, at a later time, where its motion would take it.
+    these, at a later time, where its motion would take it; and places where nothing is then.
     """
     found, count = c.found, c.config.surface_rays
     if found.depth is None or not count:
@@ -62,20 +59,7 @@ def moving_surface(c) -> Surfaced | None:
     if len(later) and found.nodes is not None and float(torch.rand((), generator=c.generator)) < AHEAD:
         return ahead(c, float(later[torch.randint(len(later), (), generator=c.generator)]))
     seen = draw_surface(c.clip, found, found.depth, found.known(c.batch.index), count, c.generator)
-    still = draw_surface(c.clip, found, found.still, [found.resting], count // 2, c.generator)
-    if seen is None:
-        return None
-    rest = None if still is None else still.at[~masked(c, still.at)]
-    return _asked(c, seen, torch.cat([seen.before, seen.behind]), rest, c.batch.time)
-
-
-def masked(c, points: Tensor) -> Tensor:
-    """Which of ``points`` [N, 3] lie on moving pixels of this frame, [N] bool: a shadow may be on what rests there."""
-    pixels, depth = c.clip.camera(c.batch.frame).project(points)
-    column, row = pixels.floor().long().unbind(-1)
-    inside = (depth > 0) & (column >= 0) & (column < c.clip.width) & (row >= 0) & (row < c.clip.height)
-    moving = c.found.moving[c.batch.index].to(points.device)
-    return inside & moving[row.clamp(0, c.clip.height - 1), column.clamp(0, c.clip.width - 1)]
+    return None if seen is None else _asked(c, seen, seen.before, c.batch.time)
 
 
 def ahead(c, time: float) -> Surfaced | None:
@@ -90,25 +74,24 @@ def ahead(c, time: float) -> Surfaced | None:
         return None
     begin = float(c.clip.times[found.frames[index]])
     moved = found.nodes.to(seen.at.device).moved(seen.at, begin, time)
-    # Of rays that end at rest one knows that they were free, and may believe it where nothing has come by.
+    # What rests will rest; of rays that end there one knows that they were free, and may believe it of later times
+    # where nothing has come by.
     away = torch.cdist(still.before, moved).amin(1) / c.clip.radius
     before = torch.where((away > NEAR)[:, None], still.before, still.at)
-    return _asked(c, replace(seen, at=moved, passed=torch.zeros_like(seen.passed)), before, still.at, time)
+    return _asked(c, replace(seen, at=moved, passed=torch.zeros_like(seen.passed)), torch.cat([before, still.at]), time)
 
 
-def _asked(c, seen: Surface, empty: Tensor, still: Tensor | None, time: float) -> Surfaced:
-    """What the dynamic branch says at ``time`` of pixels, of places on the way there (the first ones of ``empty``, one
-    for each pixel) and of more where nothing is believed to be, and of surfaces at rest."""
-    field, clip = c.field, c.clip
-    parts = [seen.at, empty, *([] if still is None else [still])]
-    points, sizes = torch.cat(parts), [len(part) for part in parts]
+def _asked(c, seen: Surface, empty: Tensor, time: float) -> Surfaced:
+    """What the dynamic branch says at ``time`` of pixels, and of places where it has no share: those on the way to the
+    pixels first."""
+    field, clip, count = c.field, c.clip, len(seen.at)
+    points = torch.cat([seen.at, empty])
     shown = field.flow(clip, points, time)[1] if c.config.dynamic_features else None
     h, radiance = field.dynamic.radiate(field.code(clip, points, time), shown)
-    color, density, blend = (value.split(sizes) for value in (radiance.color, radiance.density, radiance.blend))
     logits = None
     if seen.label is not None:
         paths, shown = field.flow(clip, seen.at, time)
-        logits = field.dynamic.classify(field.flow_code(paths, seen.at, time, clip, shown), h[: sizes[0]])
-    ends = Radiance(color[0], density[0], blend[0], logits)
-    odds = unlikely(density[0], density[1][: sizes[0]], seen.passed)
-    return Surfaced(seen, ends, odds, blend[1], blend[2] if still is not None else points.new_zeros(0))
+        logits = field.dynamic.classify(field.flow_code(paths, seen.at, time, clip, shown), h[:count])
+    ends = Radiance(radiance.color[:count], radiance.density[:count], radiance.blend[:count], logits)
+    odds = unlikely(ends.density, radiance.density[count : 2 * count], seen.passed)
+    return Surfaced(seen, ends, odds, radiance.blend[count:])
