@@ -156,7 +156,11 @@ def resume(output: str | Path) -> Run:
         from . import fit_flow, perceive
 
         others = {"flow": fit_flow.resume_flow, "perception": perceive.resume_perception}
-        return others[made.config["method"]](made)
+        method = made.config["method"]
+        if method not in others:
+            known = ", ".join((GaussianField.kind, *others))
+            raise BadInput(f"{made.folder / 'config.yaml'}: method: expected one of {known}, got {method!r}")
+        return others[method](made)
     if not (made.folder / "scene.json").exists():
         made.save_scene(posed(made.scene))
     return learn(made, FitConfig().replaced(**made.config["settings"]))

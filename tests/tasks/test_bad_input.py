@@ -298,6 +298,14 @@ def test_newer_checkpoints(stopped, tmp_path, capsys):
     refused(capsys, tmp_path, "fit", "-", "-o", path, "--resume", expected=expected)
 
 
+def test_runs_of_no_known_method(stopped, tmp_path, capsys):
+    path = stopped()
+    config = path / "config.yaml"
+    config.write_text(config.read_text().replace("method: gaussians", "method: guesses"))
+    expected = "config.yaml: method: expected one of gaussians, flow, perception, got 'guesses'"
+    refused(capsys, tmp_path, "fit", "-", "-o", path, "--resume", expected=expected)
+
+
 # Corrupt safetensors.
 
 HARM = {
