@@ -58,6 +58,11 @@ class Targets:
         """Flat indices of these among all frames' pixels."""
         return self.settled.flatten().nonzero()[:, 0]
 
+    @cached_property
+    def covered(self) -> Tensor:
+        """The same of moving ones behind which the depth of what stands still is known."""
+        return (self.moving & (self.still > 0)).flatten().nonzero()[:, 0]
+
     def known(self, index: int) -> list[Tensor]:
         """The same of one frame: of those at rest whose depth is sure, and of moving ones whose depth is known."""
         moving, before = self.moving[index], index * self.moving[index].numel()

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..dynamic import Radiance
 from ..surface import Surface, draw_surface, unlikely
 
+FREE = 0.9  # of the way to what stands behind something that moves
 AHEAD = 0.4
 RECENT = 0.25  # of the frames that may be seen, the last ones
 EMPTY = 3  # times as many places where nothing is
@@ -22,7 +23,7 @@ class Surfaced:
 
     Attributes:
         seen: the pixels. radiance: of where they end, with logits where labels are learned.
-        unlikely: [N] negative log-likelihood of that end.
+        unlikely: [N] negative log-likelihood of that end, and maybe more of rays that only pass.
         empty: [E] shares of the dynamic field where it has none.
     """
 
@@ -33,7 +34,8 @@ class Surfaced:
 
 
 def still_surface(c) -> Surfaced | None:
-    """Of the static branch: pixels at rest, anywhere in the video."""
+    """Of the static branch: pixels at rest, anywhere in the video; and moving ones, since nothing stands where
+    something moves, nor before it, nor most of the way to what stands behind it."""
     field, clip, frame, found = c.field, c.clip, c.batch.frame, c.found
     if found.still is None or not c.config.surface_rays:
         return None
@@ -41,9 +43,13 @@ def still_surface(c) -> Surfaced | None:
     if seen is None:
         return None
     radiance = field.static_radiance(clip, seen.at, seen.directions, frame, learning=c.generator)
-    features = field.static_features(clip, seen.before, frame)
-    before = field.static.densities(field.embedded(clip, seen.before), features)
-    return Surfaced(seen, radiance, unlikely(radiance.density, before, seen.passed))
+    free = draw_surface(clip, found, FREE * found.still, [found.covered], c.config.surface_rays // 2, c.generator)
+    before = seen.before if free is None else torch.cat([seen.before, free.before])
+    density = field.static.densities(field.embedded(clip, before), field.static_features(clip, before, frame))
+    odds = unlikely(radiance.density, density[: len(seen.at)], seen.passed)
+    if free is not None:
+        odds = torch.cat([odds, density[len(seen.at) :] * free.passed])
+    return Surfaced(seen, radiance, odds)
 
 
 def moving_surface(c) -> Surfaced | None:
