@@ -11,8 +11,6 @@ from torch import Tensor
 from ...scenes import BadInput, Scene
 from ...scenes.disparity import aligned
 from ...scenes.labels import label_map
-from ..motion import NodeScaffold
-from ..motion.lifted import moving_nodes
 
 LABELLED = 0.5  # of the draws are of labelled frames alone
 
@@ -31,7 +29,6 @@ class Targets:
         depth [F, H, W]: in scene units, 0 where unknown; None where nothing could be known.
         still [F, H, W]: of what stands still, also behind what moves.
         tracks [N, F, 3]: trajectories in scene units; None without.
-        nodes: that move as these tracks do, and go on after the last frame; None without.
         sure [F, H, W] bool: where ``still`` is triangulated rather than completed; None: everywhere.
     """
 
@@ -44,7 +41,6 @@ class Targets:
     depth: Tensor | None = None
     still: Tensor | None = None
     tracks: Tensor | None = None
-    nodes: NodeScaffold | None = None
     sure: Tensor | None = None
 
     @cached_property
@@ -133,7 +129,6 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
         found.depth = torch.where(moving, _depth_of(found.disparity, found.still, ~moving), found.still)
     lifted = motion_scaffold(scene)
     found.tracks = None if lifted is None else lifted.positions
-    found.nodes = moving_nodes(scene)
     return found
 
 

@@ -67,14 +67,6 @@ class Nodes(torch.nn.Module):
         return (to_matrix(rotation)[anchors].transpose(-1, -2) @ local[..., None])[..., 0] + self.centers[anchors]
 
 
-    @torch.no_grad()
-    def moved(self, points: Tensor, begin: float, end: float) -> Tensor:
-        """``points`` [N, 3] seen at time ``begin``, carried to ``end`` by the nodes nearest to each."""
-        anchors = torch.cdist(points, self.nodes_at(begin)[0]).argmin(-1)
-        rest = self.rest(points, anchors, begin)
-        return self.carry(rest, rest.new_zeros(len(rest), 4), anchors, end)[0]
-
-
 def farthest(points: Tensor, count: int) -> Tensor:
     """Indices of ``count`` points [N, d] spread over all of them (farthest point sampling)."""
     if len(points) <= count:

@@ -1,5 +1,6 @@
 """Pixels of known depth at single places: where these lie, and the likelihood of a ray's end."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,9 +8,7 @@ import torch
 from semaflow.fields.flow.losses import surfaced
 from semaflow.fields.flow.losses.context import Context
 from semaflow.fields.flow.surface import THICKNESS, draw_surface, unlikely
-from semaflow.fields.flow.targets import Targets
-from semaflow.fields.motion import NodeScaffold
-from semaflow.fields.motion.rotations import from_rotation_vector, to_matrix
+from semaflow.fields.flow.targets import Batch, Targets
 
 from tests.reference import flow_clips
 
@@ -71,35 +70,12 @@ def test_frames_of_which_no_depth_is_known_give_nothing():
     assert draw_surface(clip, found, found.depth, found.known(0), 10, torch.Generator()) is None
 
 
-def test_what_moved_is_looked_for_where_its_motion_takes_it():
-    """Of a video that goes on after the frames that may be seen, with nodes that move evenly."""
+def test_where_a_video_goes_on_the_dynamic_branch_is_left_alone():
     clip, found, _ = drawn(4)
-    wind, seen = torch.tensor([0.3, 0.0, 0.1]), 3
-    known = Targets(
-        found.frames[:seen], found.images[:seen], found.moving[:seen], found.labels[:seen], depth=found.depth[:seen],
-        still=found.still[:seen], nodes=NodeScaffold.from_trajectories(
-            torch.randn(12, 1, 3, generator=torch.Generator().manual_seed(1)) + wind * clip.times[:seen, None],
-            clip.times[:seen], 0,
-        ),
-    )  # fmt: skip
-    known.moving[-1] = True
     field = flow_clips.field()
-    clip = field.clips[0]
-    context = Context(field, clip, None, None, torch.Generator().manual_seed(2), known)
-    asked = surfaced.ahead(context, 0.9)
-    begin, reach = float(clip.times[seen - 1]), float(clip.times[seen - 1] - clip.times[0])
-    fading = reach * (1 - math.exp(-(0.9 - begin) / reach))
-    pixels, depth = clip.camera(seen - 1).project(asked.seen.at - fading * wind)
-    assert torch.allclose(depth, torch.full_like(depth, 2.0), atol=1e-3)
-    places = asked.seen.color[:, 0].long() - (seen - 1) * clip.height * clip.width
-    assert torch.allclose(pixels, torch.stack([places % clip.width, places // clip.width], -1) + 0.5, atol=2e-2)
-    assert not asked.seen.passed.any()  # nothing is known of the way there
-
-
-def test_a_thing_is_carried_as_its_nodes_move():
-    times = torch.linspace(0, 1, 5)
-    spun = from_rotation_vector(torch.stack([0 * times, 0 * times, times], -1))
-    body = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)) - 0.5
-    turned = torch.einsum("tij,nj->nti", to_matrix(spun), body)
-    nodes = NodeScaffold.from_trajectories(turned[:30], times, 0)
-    assert torch.allclose(nodes.moved(turned[30:, 1], 0.25, 0.75), turned[30:, 3], atol=1e-4)
+    batch = Batch(1, 1, 0.25, None, None, None, None, None, None, None, None, None)
+    asked = [
+        surfaced.moving_surface(Context(field, field.clips[0], batch, None, torch.Generator(), known))
+        for known in (found, dataclasses.replace(found, frames=found.frames[:3]))
+    ]
+    assert asked[0] is not None and asked[1] is None

@@ -25,9 +25,9 @@ def semantics(c: Context) -> Tensor:
 
 
 def blending(c: Context) -> Tensor:
-    """Binary cross-entropy of the blend there and the motion masks, and the mean blend where nothing moves. Nothing
+    """Binary cross-entropy of the blend there and the motion masks, and the mean blend on the way there. Nothing
     where there is no static branch to share with."""
     if c.surface is None or not c.config.static_field:
         return c.nothing
     blend = c.surface.radiance.blend.clamp(1e-4, 1 - 1e-4)
-    return functional.binary_cross_entropy(blend, c.surface.seen.moving.to(blend)) + c.surface.empty.mean()
+    return functional.binary_cross_entropy(blend, c.surface.seen.moving.to(blend)) + c.surface.before.mean()
