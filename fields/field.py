@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..scenes import Camera
+from ..scenes import BadInput, Camera
 from .rendering import Rendering
 
 
@@ -54,3 +54,12 @@ class Field(torch.nn.Module, abc.ABC):
     @abc.abstractmethod
     def load(cls, folder: str | Path) -> Field:
         """Read what :meth:`save` wrote; BadInput names what is wrong with it."""
+
+
+def check_header(header: dict[str, str], kind: str, newest: int, source: str | Path) -> None:
+    """BadInput unless ``header`` of the file ``source`` says that it holds a field of that ``kind``, in a format no
+    newer than ``newest``."""
+    if not header.get("format", "").isdigit() or int(header["format"]) > newest:
+        raise BadInput(f"{source}: format: expected at most {newest}, got {header.get('format')!r}")
+    if header.get("kind") != kind:
+        raise BadInput(f"{source}: kind: expected {kind}, got {header.get('kind')!r}")

@@ -16,7 +16,7 @@ from ..scenes.files import BadInput
 THRESHOLDS = (0.5, 0.75, 0.8, 0.85, 0.9, 0.95)
 COCO_THRESHOLDS = tuple(0.5 + 0.05 * step for step in range(10))
 MOST = 100  # predictions of an image that COCO's rule takes, the surest
-SMALLEST = 1e-8  # probability that a logarithm is taken of
+SMALLEST = {torch.float64: 1e-8, torch.float32: 1e-6}  # probability that a logarithm is taken of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,6 @@ class Overlaps:
 def overlaps(probabilities: Tensor, truth: Tensor) -> Overlaps:
     """Compare instance probabilities [H, W, K] with true ids [H, W], of which -1 is no part of anything.
 
-    The cost is the mean binary cross-entropy of a channel against the true mask plus one minus their soft IoU.
-
     Raises BadInput: maps of different sizes, or values outside 0..1.
     """
     if probabilities.shape[:-1] != truth.shape:
@@ -57,18 +55,30 @@ def overlaps(probabilities: Tensor, truth: Tensor) -> Overlaps:
     best, label = values.max(-1)
     chosen = torch.nn.functional.one_hot(label, channels).double()  # [N, K]
 
-    surely = values.clamp(SMALLEST, 1 - SMALLEST)
-    entropy = masks.T @ surely.log() + (1 - masks).T @ (1 - surely).log()
-    cost = 1 - _iou(masks, values) - entropy / max(1, len(values))
     of_channel = [best[label == k] for k in range(channels)]
     confidence = torch.stack([part.quantile(0.5) if len(part) else part.new_tensor(torch.nan) for part in of_channel])
-    return Overlaps(_iou(masks, chosen), cost, confidence)
+    return Overlaps(_iou(masks, chosen), matching_costs(masks, values), confidence)
+
+
+def matching_costs(masks: Tensor, shares: Tensor) -> Tensor:
+    """What it costs to give each of G things each of K channels, [G, K], differentiable in ``shares``.
+
+    The mean binary cross-entropy of the channel's share of each pixel against the thing's mask, and one minus their
+    soft intersection over union (DM-NeRF, Wang et al. 2023, section 3.2).
+
+    Args:
+        masks: of things, 0 or 1, [N, G]. shares: of channels, 0..1, [N, K].
+    """
+    least = SMALLEST[shares.dtype]
+    surely = shares.clamp(least, 1 - least)
+    entropy = masks.T @ surely.log() + (1 - masks).T @ (1 - surely).log()
+    return 1 - _iou(masks, shares) - entropy / max(1, len(shares))
 
 
 def _iou(masks: Tensor, others: Tensor) -> Tensor:
     """(Soft) intersection over union of the columns of [N, G] and [N, K], [G, K]."""
     both = masks.T @ others
-    return both / (masks.sum(0)[:, None] + others.sum(0) - both).clamp(min=SMALLEST)
+    return both / (masks.sum(0)[:, None] + others.sum(0) - both).clamp(min=SMALLEST[others.dtype])
 
 
 def matched_precision(found: Overlaps, thresholds: tuple[float, ...] = THRESHOLDS) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,13 +16,14 @@ from ..fields.flow.start import start_clip, start_field
 from ..fields.flow.targets import Targets, targets
 from ..fields.flow.trainer import FlowTrainer
 from ..scenes import BadInput, Scene, load
-from ..scenes.files import append_text, write_json
+from ..scenes.files import write_json
 from ..scenes.labels import common_classes, labelled, with_classes
 from ..scenes.motion.named import class_ids, with_moving
 from ..scenes.splits import LabelSplit
 from .device import device
-from .progress import bar, console
+from .progress import console
 from .run import Run, whereabouts
+from .training import train_all
 
 
 def fit_flow(source: str | Path | Sequence[str | Path], output: str | Path, preset_name: str = "fast",
@@ -113,7 +113,7 @@ def trained(made: Run, field: FlowField, found: list[Targets], asked: tuple[str,
     checkpoint = made.folder / "checkpoint.safetensors"
     if checkpoint.exists():
         trainer.load_checkpoint(checkpoint)
-    train(trainer, made)
+    train_all(trainer, made)
     finish(made, trainer)
     return made
 
@@ -165,32 +165,6 @@ def pictures(scene: Scene, seen: Tensor) -> Tensor:
     frames, known = scene.split("train"), seen.nonzero()[:, 0]
     nearest = [int(known[(known - k).abs().argmin()]) for k in range(len(frames))]
     return torch.stack([frames[k].image for k in nearest]).permute(0, 3, 1, 2).contiguous()
-
-
-def train(trainer, made: Run) -> None:
-    """All remaining iterations of a trainer of flow or perception fields, with a progress bar, a log and checkpoints;
-    Ctrl-C saves before it leaves."""
-    config, checkpoint = trainer.config, made.folder / "checkpoint.safetensors"
-    recent: dict[str, float] = {}
-    with bar() as progress:
-        task = progress.add_task("training", total=config.iterations, completed=trainer.iteration, note="")
-        try:
-            while not trainer.finished:
-                stage = trainer.stage
-                terms = trainer.step()
-                recent = {name: 0.95 * recent.get(name, value) + 0.05 * value for name, value in terms.items()}
-                if trainer.iteration % config.log_every == 0 or trainer.finished:
-                    speed = progress.tasks[0].speed or 0.0
-                    note = f"{stage}  loss {recent['loss']:.4f}  psnr {recent['psnr']:.2f} dB  {speed:.1f} it/s"
-                    progress.update(task, completed=trainer.iteration, note=note)
-                    entry = {"iteration": trainer.iteration, **recent, "seconds": trainer.seconds}
-                    append_text(made.folder / "log.jsonl", json.dumps(entry) + "\n")
-                if trainer.iteration % config.checkpoint_every == 0:
-                    trainer.save_checkpoint(checkpoint)
-        except KeyboardInterrupt:
-            trainer.save_checkpoint(checkpoint)
-            console.print(f"saved {checkpoint}; go on with --resume")
-            raise
 
 
 def finish(made: Run, trainer: FlowTrainer) -> None:

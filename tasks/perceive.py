@@ -21,9 +21,9 @@ from ..scenes.files import write_json
 from ..scenes.labels import common_classes, in_classes, with_classes
 from .device import device
 from .fit import machine, pairs, peak_memory, plain, resume
-from .fit_flow import train as train_all
 from .progress import console
-from .run import Run
+from .run import Run, whereabouts
+from .training import train_all
 
 TUNING = {"iterations": 300, "warm_up": 20, "checkpoint_every": 100}  # of a field that knows much already
 
@@ -94,7 +94,7 @@ def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = 
     if config.weights:
         load_weights(field.extractor, config.weights)
     trainer = PerceptionTrainer(field.to(device()), list(map(targets, scenes)), tuple(changes))
-    return learn(_made(output, sources, scenes, config, options), trainer)
+    return learn(_made(output, sources, scenes, config, format, options), trainer)
 
 
 def tune(start: str | Path, source: str | Path, output: str | Path, format: str | None = None,
@@ -111,7 +111,7 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     scene = in_classes(with_classes(load(source, format, **(options or {}))), before.label_names)
     torch.manual_seed(config.seed)
     trainer = PerceptionTrainer(adapted(before, config).to(device()), [targets(scene)], tuple(changes))
-    return learn(_made(output, [source], [scene], config, options), trainer)
+    return learn(_made(output, [source], [scene], config, format, options), trainer)
 
 
 def resume_perception(made: Run) -> Run:
@@ -149,10 +149,10 @@ def opened(folder: str | Path) -> Run:
     return found
 
 
-def _made(output, sources, scenes: list[Scene], config: PerceptionConfig, options: dict | None) -> Run:
+def _made(output: str | Path, sources: Sequence[str | Path], scenes: list[Scene], config: PerceptionConfig,
+          format: str | None, options: dict | None) -> Run:
     where = [
-        {"path": str(Path(path).resolve()), "format": scene.format or None, "options": options or {}}
-        for path, scene in zip(sources, scenes, strict=True)
+        whereabouts(path, scene.format or format, options) for path, scene in zip(sources, scenes, strict=True)
     ]
     made = Run.create(
         output, PerceptionField.kind, where[0], {"name": "none"}, dataclasses.asdict(config), None, where[1:]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...kernels.advect import trajectories
 from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
-from ..field import Field
+from ..field import Field, check_header
 from .blocks import Attention
 from .clip import Clip
 from .config import LEARNED, FlowConfig
@@ -139,25 +139,24 @@ class FlowField(Field):
         """Numbers learned."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int | None, noise: float = 0.0,
+    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int, noise: float = 0.0,
                         learning: torch.Generator | None = None) -> Radiance:
-        """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame (None: of none,
-        which a field whose static colours read features cannot do). ``learning`` draws places that are to be
-        classified by features alone."""
+        """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame.
+
+        ``learning`` draws the places that a static branch whose semantics read features classifies by these alone.
+        """
         if not self.config.static_field:
             return Radiance(
                 torch.zeros_like(points), points.new_zeros(len(points)), None,
                 points.new_zeros(len(points), max(1, len(self.label_names))),
             )
-        shown = told = None
-        if frame is not None and (self.config.static_features or self.config.static_semantics_features):
-            read = clip.read(points[:, None], [frame], self.maps([frame]))[:, 0]
-            shown = read if self.config.static_features else None
-            told = read if self.config.static_semantics_features else None
-        dropped = None
+        embedded, shown = self.embedded(clip, points), self.static_features(clip, points, frame)
+        if not self.config.static_semantics_features:
+            return self.static(embedded, directions, shown, noise)
+        told, dropped = self._read(clip, points, frame) if shown is None else shown, None
         if learning is not None:
             dropped = (torch.rand(len(points), generator=learning) < DROPPED).to(points.device)
-        return self.static(self.embedded(clip, points), directions, shown, noise, told, dropped)
+        return self.static(embedded, directions, shown, noise, told, dropped)
 
     def embedded(self, clip: Clip, points: Tensor) -> Tensor:
         """The static network's input."""
@@ -168,6 +167,10 @@ class FlowField(Field):
         """Features [P, C] of a frame where the points project, if the static network reads them."""
         if not self.config.static_features:
             return None
+        return self._read(clip, points, frame)
+
+    def _read(self, clip: Clip, points: Tensor, frame: int) -> Tensor:
+        """Features [P, C] of a frame where the points project."""
         return clip.read(points[:, None], [frame], self.maps([frame]))[:, 0]
 
     def densities(self, clip: Clip, points: Tensor, time: float, depths: Tensor, lengths: Tensor) -> Tensor:
@@ -262,10 +265,7 @@ class FlowField(Field):
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], header: dict[str, str], source: str | Path) -> FlowField:
         """Build the field from what :meth:`save` wrote; ``source`` names the file in errors."""
-        if not header.get("format", "").isdigit() or int(header["format"]) > FORMAT:
-            raise BadInput(f"{source}: format: expected at most {FORMAT}, got {header.get('format')!r}")
-        if header.get("kind") != cls.kind:
-            raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
+        check_header(header, cls.kind, FORMAT, source)
         try:
             config = FlowConfig().replaced(**json.loads(header["config"]))
             names, labels = json.loads(header["clips"]), json.loads(header["label_names"])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...kernels.composite import composite_static_dynamic
 from ...kernels.composite.static_dynamic import StaticDynamic
-from . import sampling
+from .. import sampling
 from .clip import Clip
 from .dynamic import Radiance
 from .paths import Paths

@@ -38,9 +38,9 @@ class Surface:
 
 
 def draw_surface(clip: Clip, found: Targets, depth: Tensor, pools: list[Tensor], count: int,
-                 generator: torch.Generator) -> Surface | None:
+                 generator: torch.Generator, share: float = 1.0) -> Surface | None:
     """``count`` pixels, as many of each of the ``pools`` of flat indices into all frames' pixels of known ``depth``
-    [F, H, W]; None where all are empty.
+    [F, H, W]; None where all are empty. Their rays end at a ``share`` of that depth.
 
     The place on the way is drawn more often the nearer the end (u^2 of the way from there), where a density is most
     often wrong.
@@ -48,8 +48,8 @@ def draw_surface(clip: Clip, found: Targets, depth: Tensor, pools: list[Tensor],
     pools = [pool for pool in pools if len(pool)]
     if not pools:
         return None
-    share = count // len(pools)
-    chosen = torch.cat([pool[torch.randint(len(pool), (share,), generator=generator)] for pool in pools])
+    each = count // len(pools)
+    chosen = torch.cat([pool[torch.randint(len(pool), (each,), generator=generator)] for pool in pools])
     u = torch.rand(len(chosen), generator=generator).to(clip.center.device)
     _, height, width = depth.shape
     index = chosen.div(height * width, rounding_mode="floor")
@@ -59,7 +59,7 @@ def draw_surface(clip: Clip, found: Targets, depth: Tensor, pools: list[Tensor],
     def of(values: Tensor) -> Tensor:
         return values[index, row, column].to(u.device)
 
-    end, scale = of(depth), rays.norm(dim=-1) / clip.radius
+    end, scale = share * of(depth), rays.norm(dim=-1) / clip.radius
     free = (end - clip.near - THICKNESS / scale).clamp_min(0.0)
     there = clip.near + free * (1 - u.square())
     return Surface(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
+from ..checkpoints import adam_tensors, restore_adam
 from .config import FlowConfig
 from .field import FlowField
 from .losses import DYNAMIC, NEEDS, STATIC, Context
@@ -159,10 +160,7 @@ class FlowTrainer:
     def save_checkpoint(self, path: str | Path) -> None:
         """Everything needed to go on, in one safetensors file."""
         tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
-        for group in self.optimizer.param_groups:
-            for k, parameter in enumerate(group["params"]):
-                for key, value in self.optimizer.state.get(parameter, {}).items():
-                    tensors[f"adam.{group['name']}.{k}.{key}"] = value
+        tensors |= adam_tensors(self.optimizer)
         tensors |= {"random": self.generator.get_state(), "global_random": torch.get_rng_state()}
         header = self.field.header() | {"iteration": str(self.iteration), "seconds": repr(self.seconds)}
         write_tensors(path, tensors, header)
@@ -177,14 +175,8 @@ class FlowTrainer:
             # a stage's optimiser is made as its first step begins
             first = self.iteration == self.config.static_iterations
             self.optimizer = self._optimizer()
-            for group in () if first else self.optimizer.param_groups:
-                for k, parameter in enumerate(group["params"]):
-                    prefix = f"adam.{group['name']}.{k}."
-                    state = {key[len(prefix) :]: v for key, v in tensors.items() if key.startswith(prefix)}
-                    if state:
-                        self.optimizer.state[parameter] = {
-                            key: v if key == "step" else v.to(parameter.device) for key, v in state.items()
-                        }
+            if not first:
+                restore_adam(self.optimizer, tensors)
             self.generator.set_state(tensors["random"])
             torch.set_rng_state(tensors["global_random"])
         except KeyError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...kernels import splat
 from ...scenes import Scene
 from ...scenes.files import BadInput, read_tensors, write_tensors
+from ..checkpoints import adam_tensors, restore_adam
 from ..losses import area_average, feature_distance, photometric
 from . import optimizer as adam
 from .config import FitConfig
@@ -184,10 +185,7 @@ class Trainer:
     def save_checkpoint(self, path: str | Path) -> None:
         """Everything needed to go on, in one safetensors file."""
         tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
-        for group in self.optimizer.param_groups:
-            for k, parameter in enumerate(group["params"]):
-                for key, value in self.optimizer.state.get(parameter, {}).items():
-                    tensors[f"adam.{group['name']}.{k}.{key}"] = value
+        tensors |= adam_tensors(self.optimizer)
         tensors |= {
             "poses": self.poses, "random": self.generator.get_state(), "global_random": torch.get_rng_state(),
             "density.gradient": self.density.gradient, "density.views": self.density.views,
@@ -213,15 +211,7 @@ class Trainer:
                 )
             self.poses = torch.nn.Parameter(tensors["poses"].to(self.device))
             self.optimizer = adam.build(self.field, self.config, self.poses)
-            for group in self.optimizer.param_groups:
-                for k, parameter in enumerate(group["params"]):
-                    prefix = f"adam.{group['name']}.{k}."
-                    state = {
-                        key[len(prefix) :]: value.to(self.device)
-                        for key, value in tensors.items() if key.startswith(prefix)
-                    }
-                    if state:
-                        self.optimizer.state[parameter] = state
+            restore_adam(self.optimizer, tensors)
             self.extent = float(header["extent"])
             self.density = self._density_control()
             self.density.gradient = tensors["density.gradient"].to(self.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -19,9 +18,3 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(self.norm(x))
-
-
-def waves(x: Tensor, octaves: int) -> Tensor:
-    """``x`` [..., D] with its sines and cosines at ``octaves`` doubling frequencies: [..., D (1 + 2 octaves)]."""
-    phases = x[..., None] * (2.0 ** torch.arange(octaves, device=x.device, dtype=x.dtype))
-    return torch.cat([x, torch.sin(phases).flatten(-2), torch.cos(phases).flatten(-2)], -1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
-from ..field import Field
+from ..field import Field, check_header
 from .config import PerceptionConfig, checked
 from .extractor import Extractor, Maps
 from .head import head
@@ -104,10 +104,7 @@ class PerceptionField(Field):
         """Read ``field.safetensors`` of ``folder``; BadInput when it is missing, corrupt, newer, or of another kind."""
         path = Path(folder) / "field.safetensors"
         tensors, header = read_tensors(path)
-        if not header.get("format", "").isdigit() or int(header["format"]) > FORMAT:
-            raise BadInput(f"{path}: format: expected at most {FORMAT}, got {header.get('format')!r}")
-        if header.get("kind") != cls.kind:
-            raise BadInput(f"{path}: kind: expected {cls.kind}, got {header.get('kind')!r}")
+        check_header(header, cls.kind, FORMAT, path)
         try:
             config = PerceptionConfig().replaced(**json.loads(header["config"]))
             names = json.loads(header["label_names"])

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ...scenes import BadInput
+from ..instances import matching_costs
 
 
 def matched(logits: Tensor, instances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The assignment of things to slots with the least total cost, and the costs [J, K] of all pairs.
 
-    A pair costs the cross-entropy of the slot's share of each pixel against the thing's mask, and 1 - their soft
-    intersection over union (DM-NeRF, Wang et al. 2023, section 3.2). Pixels of no known thing (-1) do not count.
+    A pair costs what :func:`..instances.matching_costs` says. Pixels of no known thing (-1) do not count.
 
     Args:
         logits: [K, H, W] of slots. instances: ids [H, W].
@@ -30,13 +30,8 @@ def matched(logits: Tensor, instances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if len(ids) > len(logits):
         raise BadInput(f"instances: expected at most {len(logits)} in a picture, as many as slots, got {len(ids)}")
     share = logits[:, known].softmax(0)
-    masks = (where == torch.arange(len(ids), device=ids.device)[:, None]).to(share)
-    count = max(1, share.shape[1])
-    low = 1e-6
-    entropy = -(masks @ share.clamp_min(low).log().T + (1 - masks) @ (1 - share).clamp_min(low).log().T) / count
-    both = masks @ share.T
-    union = masks.sum(1)[:, None] + share.sum(1)[None] - both
-    costs = entropy + 1 - both / union.clamp_min(low)
+    masks = (where[:, None] == torch.arange(len(ids), device=ids.device)).to(share)
+    costs = matching_costs(masks, share.T)
     things, slots = linear_sum_assignment(costs.detach().cpu().numpy())
     return torch.from_numpy(things).to(ids.device), torch.from_numpy(slots).to(ids.device), costs
 

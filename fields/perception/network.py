@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.composite import accumulate_along_rays, render_weight_from_alpha
-from .blocks import waves
+from ..motion.network import encode
 from .config import DENSITY, PerceptionConfig
 from .ray_transformer import RayBlock, density_alphas, ray_weights
 from .view_transformer import ViewBlock, first_query
@@ -81,7 +81,7 @@ class Aggregation(nn.Module):
         if self.moments is not None:
             query = query + self.moments(_moments(tokens, valid))
         code = torch.cat([points, directions[:, None].expand_as(points)], -1)
-        code = waves(code, config.octaves).flatten(0, 1)
+        code = encode(code, config.octaves).flatten(0, 1)
         looks, shares, visible = 0.0, 0.0, None
         for k, (view, ray) in enumerate(zip(self.views, self.rays, strict=True)):
             query, attention = view(query, tokens, differences, valid)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...kernels.gather import sample_views
 from ...scenes import Camera
-from ..flow import sampling
+from .. import sampling
 from .extractor import Maps
 from .network import Aggregation, Seen, Shown
 from .views import Views, relative

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ..files import BadInput, existing
 from ..images import image_files, read_indices
+from ..scene import Scene
+from .views import View, frames_of, normalized, upward
 
 
 def numbered(folder: Path) -> dict[int, Path]:
@@ -91,3 +93,15 @@ def skipped(numbers: list[int]) -> list[str]:
         return []
     shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
     return [f"{len(numbers)} frames without a finite pose are left out: {shown}"]
+
+
+def scene_of(path: Path, folder: Path, view: Callable[[int, float], View], train: list[int], test: list[int],
+             label_names: list[str], lost: list[int]) -> Scene:
+    """The scene at ``path`` of the views that ``view(number, time)`` gives of files in ``folder``, training frames
+    first; ``lost`` are the frames without a pose."""
+    numbers = train + test
+    frames = frames_of([view(*pair) for pair in zip(numbers, normalized(numbers), strict=True)], folder)
+    return Scene(
+        path.resolve().name, frames, train=list(range(len(train))), test=list(range(len(train), len(frames))),
+        label_names=label_names, up=upward([frame.camera for frame in frames]), notes=skipped(lost),
+    )

@@ -15,9 +15,9 @@ from ..files import BadInput, existing
 from ..images import read_indices
 from ..scene import Scene
 from .facts import facts, frame_split
-from .indoor import class_reader, class_table, depth_range, depth_reader, numbered, skipped
+from .indoor import class_reader, class_table, depth_range, depth_reader, numbered, scene_of
 from .options import whole
-from .views import View, frames_of, from_pose, intrinsics, normalized, upward
+from .views import View, from_pose, intrinsics
 
 FORMAT = "replica"
 POSES = "traj_w_c.txt"
@@ -69,17 +69,8 @@ def read(path: Path, split: str | None = None, sequence: int = 1, near: float = 
         shown = {name: readers[name](found[number]) for name, found in layers.items() if number in found}
         return View(str(number), files[number], camera, time, layers=shown)
 
-    numbers = train + test
-    frames = frames_of([view(*pair) for pair in zip(numbers, normalized(numbers), strict=True)], folder)
-    return Scene(
-        path.resolve().name,
-        frames,
-        train=list(range(len(train))),
-        test=list(range(len(train), len(frames))),
-        label_names=list(known["classes"].values()) if "label" in layers else [],
-        up=upward([frame.camera for frame in frames]),
-        notes=skipped(lost),
-    )
+    names = list(known["classes"].values()) if "label" in layers else []
+    return scene_of(path, folder, view, train, test, names, lost)
 
 
 def _camera(pose: np.ndarray, lens: dict, source: str) -> Camera:

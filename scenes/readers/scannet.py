@@ -16,10 +16,10 @@ from ..files import BadInput
 from ..images import image_size, read_image
 from ..scene import Scene
 from .facts import facts, frame_split
-from .indoor import class_reader, depth_range, depth_reader, matrix, numbered, skipped
+from .indoor import class_reader, depth_range, depth_reader, matrix, numbered, scene_of
 from .options import whole
 from .sized import Size, sized
-from .views import View, frames_of, from_pose, normalized, upward
+from .views import View, from_pose
 
 FORMAT = "scannet"
 INTRINSICS = "intrinsic/intrinsic_color.txt"
@@ -75,17 +75,8 @@ def read(
         image = sized("image", partial(_picture, files[number], stored), size)
         return View(str(number), image, camera, time, layers=layers, size=size)
 
-    numbers = train + test
-    frames = frames_of([view(*pair) for pair in zip(numbers, normalized(numbers), strict=True)], path)
-    return Scene(
-        path.resolve().name,
-        frames,
-        train=list(range(len(train))),
-        test=list(range(len(train), len(frames))),
-        label_names=list(known["classes"].values()) if labelled else [],
-        up=upward([frame.camera for frame in frames]),
-        notes=skipped(lost),
-    )
+    names = list(known["classes"].values()) if labelled else []
+    return scene_of(path, path, view, train, test, names, lost)
 
 
 def _picture(file: Path, size: Size) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from semaflow.fields.flow import sampling
+from semaflow.fields import sampling
 from semaflow.fields.flow.config import ABLATIONS, BASELINES, PRESETS, preset
 from semaflow.fields.flow.field import FlowField
 from semaflow.fields.flow.paths import follow

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..dynamic import Radiance
 from ..surface import Surface, draw_surface, unlikely
+
+if TYPE_CHECKING:
+    from .context import Context
 
 FREE = 0.9  # of the way to what stands behind something that moves
 
@@ -29,7 +33,7 @@ class Surfaced:
     before: Tensor | None = None
 
 
-def still_surface(c) -> Surfaced | None:
+def still_surface(c: Context) -> Surfaced | None:
     """Of the static branch: pixels at rest, anywhere in the video; and moving ones, since nothing stands where
     something moves, nor before it, nor most of the way to what stands behind it."""
     field, clip, frame, found = c.field, c.clip, c.batch.frame, c.found
@@ -39,7 +43,7 @@ def still_surface(c) -> Surfaced | None:
     if seen is None:
         return None
     radiance = field.static_radiance(clip, seen.at, seen.directions, frame, learning=c.generator)
-    free = draw_surface(clip, found, FREE * found.still, [found.covered], c.config.surface_rays // 2, c.generator)
+    free = draw_surface(clip, found, found.still, [found.covered], c.config.surface_rays // 2, c.generator, FREE)
     before = seen.before if free is None else torch.cat([seen.before, free.before])
     density = field.static.densities(field.embedded(clip, before), field.static_features(clip, before, frame))
     odds = unlikely(radiance.density, density[: len(seen.at)], seen.passed)
@@ -48,7 +52,7 @@ def still_surface(c) -> Surfaced | None:
     return Surfaced(seen, radiance, odds)
 
 
-def moving_surface(c) -> Surfaced | None:
+def moving_surface(c: Context) -> Surfaced | None:
     """Of the dynamic branch: pixels of this frame, as many at rest as moving ones.
 
     Not where the video goes on after the frames that may be seen: a branch that is so sure of these draws as surely at
