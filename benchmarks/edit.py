@@ -1,9 +1,14 @@
 """Removal on the simulated worlds, preset fast: a thing removed from a field, against the world filmed again without
-it, by flow fields and by Gaussians."""
+it, by flow fields and by Gaussians.
+
+``python -m benchmarks.edit WORLD...`` measures some worlds alone and leaves the other rows as they are.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,23 +21,33 @@ from semaflow.tasks.fit import fit
 from semaflow.tasks.fit_flow import fit_flow
 from semaflow.tasks.select import select
 
-from .table import Table
+from .table import Table, machine, others, write
 
 THINGS = {"balls": "red ball", "walker": "walker", "twins": "moving cube"}
 PRESET = "fast"
-COLUMNS = ["world", "removed", "field", "edited", "edited, no shadow", "unedited", "the field itself", "elsewhere"]
+FIGURES = ["edited", "edited, no shadow", "unedited", "the field itself", "elsewhere"]  # dB
+COLUMNS = ["world", "removed", "field", *FIGURES, "commit"]
 
 
 def run() -> list[Table]:
     """One table, PSNR in dB where the two films differ: each world by both fields, and by the film itself with the
     thing gone and its shadow kept."""
-    table = Table(f"Things removed, against the world filmed again, preset {PRESET}", COLUMNS)
-    for name, thing in THINGS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            for row in measured(name, thing, Path(folder)):
-                table.add(**row)
-                print(row, flush=True)
-    return [table]
+    return [table([row for name in THINGS for row in rows(name)])]
+
+
+def table(found: list[dict]) -> Table:
+    made = Table(f"Things removed, against the world filmed again, preset {PRESET}", COLUMNS)
+    for row in found:
+        made.add(**row)
+    return made
+
+
+def rows(name: str) -> Iterator[dict]:
+    """Those of one world."""
+    with tempfile.TemporaryDirectory() as folder:
+        for row in measured(name, THINGS[name], Path(folder)):
+            print(row, flush=True)
+            yield row | {"commit": machine()["commit"]}
 
 
 def measured(name: str, thing: str, folder: Path, preset: str = PRESET, world: dict | None = None,
@@ -74,3 +89,17 @@ def _film(before: Scene, after: Scene, thing: str) -> dict:
     differs = (old - new).abs().amax(-1) > CHANGED
     kept = torch.where(shown[:, None], new, old)
     return {"edited": metrics.psnr(kept, new, differs), "unedited": metrics.psnr(old, new, differs)}
+
+
+def main(worlds: list[str]) -> None:
+    """Measure ``worlds``, all if there are none, each written as soon as it is there."""
+    for name in worlds or list(THINGS):
+        for row in rows(name):
+            found = others("edit", row, ("world", "field"))
+            made = table(sorted(found, key=lambda row: list(THINGS).index(row["world"])))
+            write("edit", machine(), [made])
+    print(made)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

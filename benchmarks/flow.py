@@ -1,7 +1,8 @@
 """Flow fields on simulated worlds beside their baselines and Gaussians with lifted labels, preset fast: semantics of
 new views from all labels, completion, tracking, and adaptation to a new world.
 
-``python -m benchmarks.flow WORLD...`` measures some worlds alone and leaves the other rows as they are.
+``python -m benchmarks.flow [WORLD[/TASK[/METHOD]]]...`` measures some rows alone, as in ``balls/completion``
+(beginnings of names will do). Each is written as soon as it is there; the others stay, each with its own commit.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import semaflow.tasks.fit_flow as flow_fits
 from semaflow.fields.flow.config import BASELINES
 from semaflow.scenes import simulate
 from semaflow.scenes.simulate.room import room
@@ -24,7 +27,7 @@ from semaflow.tasks.fit import fit, learn_classes
 from semaflow.tasks.fit_flow import fit_flow
 from semaflow.tasks.run import Run
 
-from .table import RESULTS, Table, machine, write
+from .table import Table, machine, others, write
 
 WORLDS = ("twins", "balls", "walker", "flag")
 PRESET = "fast"
@@ -37,50 +40,66 @@ TASKS: dict[str, Callable[[int], LabelSplit]] = {
     "all labels": LabelSplit.full,
     "completion 25%": partial(LabelSplit.completion, share=25),
     "tracking 50%": partial(LabelSplit.tracking, share=50),
-    "tracking 50%, all pictures": partial(LabelSplit.tracking, share=50, pictures="all"),
+    "all pictures, tracking 50%": partial(LabelSplit.tracking, share=50, pictures="all"),
 }
 UNDIVIDED = {
     f"{name}, one branch": partial(METHODS[name], static_field=False, static_iterations=0, dynamic_iterations=3000)
     for name in ("flow", "point")
 }
+ADAPTATION = "adaptation"
 MANY, OTHER = (0, 2), 1  # seeds of the worlds that a field is adapted from, and to
 SCRATCH, ADAPTED = (600, 900), (100, 200)  # steps of the two stages
 ROOM = {body.label for body in room(0)}
-COLUMNS = ["world", "task", "of", "mIoU", "mIoU, things", "mIoU, training cameras", "PSNR", "seconds"]
+COLUMNS = [
+    "world", "task", "of", "mIoU", "mIoU, things", "mIoU, training cameras", "PSNR", "processor seconds", "commit",
+]  # fmt: skip
 
 
 def run() -> list[Table]:
-    """All worlds."""
-    return [table([row for world in WORLDS for row in (*measured(world), *adaptation(world))])]
+    """All rows."""
+    return [table([row for case in cases() for row in measured([case])])]
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """World, task and method of every row; one of an adaptation makes two."""
+    found = []
+    for world in WORLDS:
+        found += [(world, task, method) for task in TASKS for method in METHODS]
+        if world == "twins":
+            found += [(world, "all labels", method) for method in UNDIVIDED]
+        found.append((world, ADAPTATION, "flow"))
+    return found
 
 
 def table(rows: list[dict]) -> Table:
     made = Table(f"Flow fields on simulated worlds, preset {PRESET}", COLUMNS)
     made.notes += [
         "mIoU of held-out cameras, in completion and tracking at unlabelled times; things: all that is not of the room",
-        "tracking: labels and pictures of the first half; all pictures: of the rest these too",
+        "tracking: labels and pictures of the first half; with all pictures: of the rest these too",
         "one branch: without the static one, which knows by itself what stands still",
+        "processor seconds: of everything, filming and pictures too; what a video tells is found once for all methods",
     ]
     for row in rows:
         made.add(**row)
     return made
 
 
-def measured(world: str, methods=tuple(METHODS), tasks=tuple(TASKS), **options) -> Iterator[dict]:
-    """The rows of one world, and those of fields of one branch where looks do not tell classes apart."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        simulate(world, **options).save(folder / "scene")
-        for task in tasks:
-            for method in methods:
-                yield fitted(world, task, method, METHODS[method], folder)
-        for method, function in UNDIVIDED.items() if world == "twins" else ():
-            yield fitted(world, "all labels", method, function, folder)
+def measured(chosen: list[tuple[str, str, str]], **options) -> Iterator[dict]:
+    """The rows of ``chosen`` cases, each world filmed once with ``options``."""
+    for world in dict.fromkeys(case[0] for case in chosen):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            simulate(world, **options).save(folder / "scene")
+            for _, task, method in (case for case in chosen if case[0] == world):
+                if task == ADAPTATION:
+                    yield from adaptation(world)
+                else:
+                    yield fitted(world, task, method, folder)
 
 
-def fitted(world: str, task: str, method: str, function: Callable[..., Run], folder: Path) -> dict:
+def fitted(world: str, task: str, method: str, folder: Path) -> dict:
     """The row of one fit. Gaussians are fitted once for all tasks that leave them all pictures; labels come after."""
-    start, split = time.perf_counter(), TASKS[task]
+    start, split, function = time.process_time(), TASKS[task], {**METHODS, **UNDIVIDED}[method]
     if method == "gaussians" and task != "tracking 50%":
         kept = folder / method
         made = Run.open(kept) if kept.exists() else function(folder / "scene", kept, PRESET)
@@ -91,7 +110,7 @@ def fitted(world: str, task: str, method: str, function: Callable[..., Run], fol
     else:
         made = function(folder / "scene", folder / f"{method} {task}", PRESET, split=split)
         figures = json.loads((made.folder / "metrics.json").read_text())
-    return row(world, task, method, figures, time.perf_counter() - start)
+    return row(world, task, method, figures, time.process_time() - start)
 
 
 def adaptation(world: str) -> Iterator[dict]:
@@ -108,10 +127,30 @@ def adaptation(world: str) -> Iterator[dict]:
             ("adapted, 300 steps", partial(adapt, folder / "before", new), few),
             ("from scratch, 1500 steps", partial(fit_flow, new, preset_name=PRESET, encoder="given"), many),
         ):
-            start = time.perf_counter()
+            start = time.process_time()
             made = function(output=folder / method, **steps)
             figures = json.loads((made.folder / "metrics.json").read_text())
-            yield row(world, "adaptation", method, figures, time.perf_counter() - start)
+            yield row(world, ADAPTATION, method, figures, time.process_time() - start)
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """What a video tells is found once, not again for every method."""
+    found, search = {}, flow_fits.targets
+
+    def targets(scene, filmed=None):
+        frames = scene.split("train")
+        labelled = tuple(frame.has("label") for frame in frames)
+        key = (float(frames[0].image.sum()), tuple(filmed or ()), labelled)
+        if key not in found:
+            found[key] = search(scene, filmed)
+        return found[key]
+
+    flow_fits.targets = targets
+    try:
+        yield
+    finally:
+        flow_fits.targets = search
 
 
 def row(world: str, task: str, method: str, figures: dict, seconds: float) -> dict:
@@ -122,22 +161,40 @@ def row(world: str, task: str, method: str, figures: dict, seconds: float) -> di
         "world": world, "task": task, "of": method, "mIoU": labels.get("miou"),
         "mIoU, things": sum(things) / len(things) if things else None,
         "mIoU, training cameras": figures.get("labels_train", {}).get("miou"), "PSNR": figures.get("psnr"),
-        "seconds": seconds,
+        "processor seconds": seconds, "commit": machine()["commit"],
     }  # fmt: skip
     print(made, flush=True)
     return made
 
 
-def main(worlds: list[str]) -> None:
-    """Measure ``worlds`` and keep the rows of all others."""
-    path = RESULTS / "flow.json"
-    rows = json.loads(path.read_text())["tables"][0]["rows"] if path.exists() else []
-    for world in worlds:
-        rows = [kept for kept in rows if kept["world"] != world]
-        rows += [*measured(world), *adaptation(world)]
-        write("flow", machine(), [table(rows)])
-    print(table(rows))
+def kept(new: dict) -> Table:
+    """The table with a row in place of the one there was; written."""
+    order = {case: place for place, case in enumerate(cases())}
+    names = ("world", "task", "of")
+
+    def place(row: dict) -> tuple:
+        case = tuple(row[name] for name in names)
+        return WORLDS.index(row["world"]), order.get(case, len(order)), row["of"]
+
+    made = table(sorted(others("flow", new, names), key=place))
+    write("flow", machine(), [made])
+    return made
+
+
+def main(wanted: list[str]) -> None:
+    """Measure the rows whose ``WORLD/TASK/METHOD`` begin as one of ``wanted`` does; all, if there are none."""
+    chosen = [case for case in cases() if not wanted or any(_named(case, name) for name in wanted)]
+    if not chosen:
+        sys.exit(f"no such rows; there are {', '.join('/'.join(case) for case in cases())}")
+    with remembered():
+        for found in measured(chosen):
+            made = kept(found)
+    print(made)
+
+
+def _named(case: tuple[str, str, str], name: str) -> bool:
+    return all(part.startswith(begin) for part, begin in zip(case, name.split("/"), strict=False))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(WORLDS))
+    main(sys.argv[1:])

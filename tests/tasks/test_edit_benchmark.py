@@ -16,5 +16,5 @@ def test_both_fields_and_the_film_have_a_row(tmp_path):
     flow, gaussians, film = rows
     assert (flow["field"], gaussians["field"]) == ("flow", "Gaussians") and "Gaussians" in str(table)
     for row in (flow, gaussians):
-        assert all(5 < row[column] < 50 for column in edit.COLUMNS[3:])
+        assert all(5 < row[column] < 50 for column in edit.FIGURES)
     assert film["edited"] > film["unedited"] + 3
