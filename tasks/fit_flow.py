@@ -90,17 +90,23 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
     """The clips of a run's scenes by name, what their videos tell, and how features were compressed (None: not)."""
     scenes = made.scenes
     splits = [made.split if made.split.unseen else LabelSplit.full(len(scene.train)) for scene in scenes]
+    encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
     found = []
-    for scene, split in zip(scenes, splits, strict=True):
+    for scene, split, (maps, _, seen) in zip(scenes, splits, encodings, strict=True):
         with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
             known = with_moving(split.seen(scene), config.moving_classes)
-            found.append(targets(known, split.filmed))
-    encodings, code = encoded(scenes, splits, config, made.folder / "features", code)
+            found.append(targets(known, split.filmed, shown(maps, seen, split, config), config.pseudo_labels))
     clips: dict[str, Clip] = {}
     for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):
         name = scene.name if scene.name not in clips else f"{scene.name}_{len(clips)}"
         clips[name] = start_clip(scene, known, maps, latent, seen)
     return clips, found, code
+
+
+def shown(maps: Tensor, seen: Tensor | None, split: LabelSplit, config: FlowConfig) -> Tensor | None:
+    """Of ``maps`` [T, C, h, w] those of the filmed frames; None where nothing is known of some before training."""
+    blind = config.encoder in (LEARNED, NONE) or (seen is not None and not bool(seen[split.filmed].all()))
+    return None if blind else maps[split.filmed]
 
 
 def trained(made: Run, field: FlowField, found: list[Targets], asked: tuple[str, ...] = ()) -> Run:

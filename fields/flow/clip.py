@@ -16,16 +16,19 @@ class Clip(nn.Module):
         times [T], viewmats [T, 4, 4], Ks [T, 3, 3] of the training frames; size (width, height) in pixels.
         maps [T, h, w, C]: image features of each frame, over the whole image. latent [G]: of the whole clip.
         center [3], radius []: of the box that most of it happens in. near, far []: depths between which a ray is asked.
+        places [G, G, G] bool: cells of that space that labelled pictures show, as of :func:`.shown.shown_places`.
         space, spacetime: the planes of this clip, where the encoding is planes; else None.
     """
 
     def __init__(self, times: Tensor, viewmats: Tensor, Ks: Tensor, size: Tensor, maps: Tensor, latent: Tensor,
-                 center: Tensor, radius: Tensor, near: Tensor, far: Tensor, seen: Tensor | None = None):
+                 center: Tensor, radius: Tensor, near: Tensor, far: Tensor, seen: Tensor | None = None,
+                 places: Tensor | None = None):
         super().__init__()
         seen = torch.ones(len(times), dtype=torch.bool) if seen is None else seen
+        places = torch.ones(1, 1, 1, dtype=torch.bool) if places is None else places
         for name, value in {
             "times": times, "viewmats": viewmats, "Ks": Ks, "size": size, "maps": maps, "latent": latent,
-            "center": center, "radius": radius, "near": near, "far": far, "seen": seen,
+            "center": center, "radius": radius, "near": near, "far": far, "seen": seen, "places": places,
         }.items():
             self.register_buffer(name, value.detach().clone())
         self.space: nn.Module | None = None
@@ -54,6 +57,19 @@ class Clip(nn.Module):
         q = (points - self.center) / self.radius
         reach = q.abs().amax(-1, keepdim=True).clamp_min(1.0)
         return 0.5 * q * (2 - 1 / reach) / reach
+
+    def outer(self, inner: Tensor) -> Tensor:
+        """World points [..., 3] of places in -1..1: undoes :meth:`inner`."""
+        most = inner.abs().amax(-1, keepdim=True)
+        reach = 0.5 / (1 - most.clamp(0.5, 1 - 1e-6))
+        q = torch.where(most <= 0.5, 2 * inner, inner / most.clamp_min(1e-6) * reach)
+        return self.center + self.radius * q
+
+    def shows(self, points: Tensor) -> Tensor:
+        """Whether a labelled picture shows the places [P, 3], [P] bool."""
+        size = self.places.shape[0]
+        x, y, z = ((self.inner(points) + 1) / 2 * size).long().clamp(0, size - 1).unbind(-1)
+        return self.places[x, y, z]
 
     def frame(self, time: float) -> int:
         """The frame nearest in time, among those whose features may be seen."""

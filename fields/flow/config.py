@@ -34,6 +34,7 @@ class FlowConfig(Settings):
     encoder: str = "classical"  # of flow features: a name, local folder or hub id; learned (with the field); none
     encoder_frames: str = "all"  # whose pictures the encoder sees: all, or seen (those that may be learned from)
     encoder_channels: int = 32  # compressed to these; 0: as they are
+    pseudo_labels: float = 0.97  # frames without labels have those that features tell as surely; 0: none
     latent: int = 0  # of the whole clip, given to the dynamic network; 0: none
     # networks
     width: int = 64
@@ -131,7 +132,7 @@ PRESETS = {
         FAST, preset="paper", **PAPER_NETWORK, encoder="resnet18", encoder_channels=0, static_rays=512,
         dynamic_rays=512, static_iterations=60_001, dynamic_iterations=80_001, rate=5e-4, rate_end=5e-5,
         checkpoint_every=2000, color_warped=1.0, temporal_warped=0.1, cycle=1.0, known_depth=0.0, known_tracks=0.0,
-        static_depth=0.0, depth_blending=1.0, mask_warped=0.01, semantics_warped=0.1, roughness=0.0,
+        static_depth=0.0, depth_blending=1.0, pseudo_labels=0.0, mask_warped=0.01, semantics_warped=0.1, roughness=0.0,
         surface_likelihood=0.0, surface_color=0.0, surface_semantics=0.0, surface_blending=0.0,
     ),
 }  # fmt: skip

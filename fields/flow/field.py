@@ -286,7 +286,7 @@ class FlowField(Field):
         return field
 
 
-CLIP = ("times", "viewmats", "Ks", "size", "maps", "latent", "center", "radius", "near", "far", "seen")
+CLIP = ("times", "viewmats", "Ks", "size", "maps", "latent", "center", "radius", "near", "far", "seen", "places")
 
 
 def planes(config: FlowConfig, dims: int) -> Planes:

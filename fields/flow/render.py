@@ -12,6 +12,7 @@ from ...kernels.composite import composite_static_dynamic
 from ...kernels.composite.static_dynamic import StaticDynamic
 from .. import sampling
 from .clip import Clip
+from .config import NONE
 from .dynamic import Radiance
 from .paths import Paths
 
@@ -100,7 +101,7 @@ def trace(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | 
     depths, lengths = place(field, clip, rays, time, jitter, edit)
     noise = 1.0 if jitter is not None and config.density == "relu" else 0.0
     if edit is None:
-        result = asked(field, clip, rays, depths, lengths, time, noise, logits, frame)
+        result = asked(field, clip, rays, depths, lengths, time, noise, logits, frame, learning=jitter is not None)
     else:
         result = edit(asked(field, clip, rays, depths, lengths, time, noise, True, frame, opaque), rays, time)
     result.layers = composited(result, config)
@@ -108,11 +109,12 @@ def trace(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | 
 
 
 def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: float, noise: float = 0.0,
-          logits: bool = True, frame: int | None = None, choose=None) -> Traced:
+          logits: bool = True, frame: int | None = None, choose=None, learning: bool = False) -> Traced:
     """What the branches say at samples of ``rays`` in ``depths`` [R, M], of ``lengths`` [R, M]; not composited yet.
 
     ``choose(dynamic, static, lengths)`` says which samples are followed and classified, unless all are; None: those
-    that weigh most. Other arguments as of :func:`trace`.
+    that weigh most. Unless ``learning``, what stands where no labelled picture shows it is classified as what moves is.
+    Other arguments as of :func:`trace`.
     """
     config = field.config
     points = _points(rays, depths)
@@ -130,6 +132,8 @@ def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: 
         active = (choose or partial(_heaviest, share=config.flow_share))(dynamic, static, lengths)
         paths, shown = field.flow(clip, flat[active], time)
     scores = None
+    if logits and not learning:
+        static = static._replace(logits=_static_logits(field, clip, flat, static, h, lengths, time))
     if logits:
         chosen = slice(None) if len(active) == len(flat) else active
         flow_code = field.flow_code(paths, flat[chosen], time, clip, shown)
@@ -137,6 +141,21 @@ def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: 
         if field.ray_attention is not None and len(active) == len(flat):
             scores = field.ray_attention(scores.view(*shape, -1)).flatten(0, 1)
     return Traced(None, points, depths, lengths, dynamic, static, active, paths, scores)
+
+
+def _static_logits(field, clip: Clip, points: Tensor, static: Radiance, h: Tensor, lengths: Tensor,
+                   time: float) -> Tensor:
+    """Logits [P, C] of the static branch at ``points`` [P, 3], and at those that no labelled picture shows what the
+    features along their trajectories say: the branch has learned no class there."""
+    if field.config.encoder == NONE:
+        return static.logits
+    opaque = 1 - torch.exp(-static.density * lengths.flatten()) > CLEAR
+    hidden = (opaque & ~clip.shows(points)).nonzero()[:, 0]
+    if not len(hidden):
+        return static.logits
+    paths, shown = field.flow(clip, points[hidden], time)
+    code = field.flow_code(paths, points[hidden], time, clip, shown)
+    return static.logits.index_copy(0, hidden, field.dynamic.classify(code, h[hidden]))
 
 
 def trace_static(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | None = None,

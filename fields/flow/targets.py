@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ...scenes import BadInput, Scene
 from ...scenes.disparity import aligned
-from ...scenes.labels import label_map
+from ...scenes.labels import label_map, labelled
+from ...scenes.pseudo_labels import with_pseudo_labels
 
 LABELLED = 0.5  # of the draws are of labelled frames alone
 
@@ -30,6 +31,7 @@ class Targets:
         still [F, H, W]: of what stands still, also behind what moves.
         tracks [N, F, 3]: trajectories in scene units; None without.
         sure [F, H, W] bool: where ``still`` is triangulated rather than completed; None: everywhere.
+        labelled [L]: those of the F frames that were given labels, ascending.
     """
 
     frames: list[int]
@@ -42,6 +44,7 @@ class Targets:
     still: Tensor | None = None
     tracks: Tensor | None = None
     sure: Tensor | None = None
+    labelled: Tensor = torch.zeros(0, dtype=torch.long)
 
     @cached_property
     def settled(self) -> Tensor:
@@ -73,13 +76,6 @@ class Targets:
         chosen = (self.settled[index], moving & (self.depth[index] > 0))
         return [before + pixels.flatten().nonzero()[:, 0] for pixels in chosen]
 
-    @cached_property
-    def labelled(self) -> Tensor:
-        """Those of the F frames that have labels, ascending."""
-        if self.labels is None:
-            return torch.zeros(0, dtype=torch.long)
-        return (self.labels.flatten(1).amax(1) >= 0).nonzero()[:, 0]
-
 
 @dataclass
 class Batch:
@@ -99,12 +95,14 @@ class Batch:
     tracks: Tensor | None
 
 
-def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
+def targets(scene: Scene, filmed: list[int] | None = None, maps: Tensor | None = None, sure: float = 0.0) -> Targets:
     """What ``scene``'s training video tells.
 
     Args:
-        scene: what may be known, as :meth:`LabelSplit.seen` leaves it; frames without labels stay unlabelled.
+        scene: what may be known, as :meth:`LabelSplit.seen` leaves it.
         filmed: which of the clip's frames ``scene``'s training frames are; None: all.
+        maps: [F, C, h, w] features of these. Where they tell a class at least so ``sure``, frames without labels have
+            it; all others stay unlabelled. 0: as without maps.
     """
     from ...scenes.motion.depth import static_depth, trusted_pixels
     from ...scenes.motion.filled import filled_depth
@@ -115,10 +113,13 @@ def targets(scene: Scene, filmed: list[int] | None = None) -> Targets:
     from ...scenes.motion.named import mostly_moving, with_moving
     from ...scenes.motion.tracks import motion_scaffold
 
+    given = torch.tensor(list(labelled(scene)), dtype=torch.long)
+    if maps is not None and sure:
+        scene = with_pseudo_labels(scene, maps, sure)
     shown = scene.split("train")
     moving = motion_masks(with_moving(scene, mostly_moving(scene), others_rest=False))
     filmed = list(range(len(shown))) if filmed is None else filmed
-    found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving)
+    found = Targets(filmed, torch.stack([frame.image for frame in shown]), moving, labelled=given)
     if any(frame.has("label") for frame in shown):
         nothing = torch.full(moving.shape[1:], -1)
         count = len(scene.label_names)

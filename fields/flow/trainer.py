@@ -16,6 +16,7 @@ from .config import FlowConfig
 from .field import FlowField
 from .losses import DYNAMIC, NEEDS, STATIC, Context
 from .render import Rays, trace, trace_static
+from .shown import shown_places
 from .targets import Batch, Targets, draw
 
 ROUGHNESS_EVERY = 4  # iterations
@@ -33,6 +34,8 @@ class FlowTrainer:
         self.field, self.config, self.found = field, config, found
         self.generator = torch.Generator().manual_seed(config.seed)
         self.iteration, self.seconds = 0, 0.0
+        for clip, targets in zip(field.clips, found, strict=True):
+            clip.places = shown_places(clip, targets)
         self.missing: dict[str, str] = {}
         for name, (needed, words) in NEEDS.items():
             if not getattr(config, name):
