@@ -76,6 +76,21 @@ class Clip(nn.Module):
         away = (self.times - time).abs()
         return int(torch.where(self.seen, away, torch.inf).argmin())
 
+    def watching(self, points: Tensor, time: float) -> Tensor:
+        """The frame nearest in time that has each of the places [P, 3] in view, [P] int64, among those whose features
+        may be seen; of places that none has, the nearest of all."""
+        found = torch.full((len(points),), self.frame(time), device=points.device)
+        left = torch.arange(len(points), device=points.device)
+        away = torch.where(self.seen, (self.times - time).abs(), torch.inf)
+        for frame in away.argsort()[: int(self.seen.sum())].tolist():
+            if not len(left):
+                break
+            pixels, z = self.camera(frame).project(points[left])
+            inside = (z > 0) & (pixels >= 0).all(-1) & (pixels < self.size).all(-1)
+            found[left[inside]] = frame
+            left = left[~inside]
+        return found
+
     def around(self, index: int, offset: int) -> int | None:
         """The frame ``offset`` from ``index``; None beyond the ends or where it may not be seen."""
         other = index + offset

@@ -133,7 +133,7 @@ def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: 
         paths, shown = field.flow(clip, flat[active], time)
     scores = None
     if logits and not learning:
-        static = static._replace(logits=_static_logits(field, clip, flat, static, h, lengths, time))
+        static = static._replace(logits=_static_logits(field, clip, flat, static, dynamic, h, lengths, time))
     if logits:
         chosen = slice(None) if len(active) == len(flat) else active
         flow_code = field.flow_code(paths, flat[chosen], time, clip, shown)
@@ -143,19 +143,22 @@ def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: 
     return Traced(None, points, depths, lengths, dynamic, static, active, paths, scores)
 
 
-def _static_logits(field, clip: Clip, points: Tensor, static: Radiance, h: Tensor, lengths: Tensor,
+def _static_logits(field, clip: Clip, points: Tensor, static: Radiance, dynamic: Radiance, h: Tensor, lengths: Tensor,
                    time: float) -> Tensor:
     """Logits [P, C] of the static branch at ``points`` [P, 3], and at those that no labelled picture shows what the
-    features along their trajectories say: the branch has learned no class there."""
+    features say that the nearest frame in time shows there: the branch has learned no class."""
     if field.config.encoder == NONE:
         return static.logits
-    opaque = 1 - torch.exp(-static.density * lengths.flatten()) > CLEAR
-    hidden = (opaque & ~clip.shows(points)).nonzero()[:, 0]
-    if not len(hidden):
-        return static.logits
-    paths, shown = field.flow(clip, points[hidden], time)
-    code = field.flow_code(paths, points[hidden], time, clip, shown)
-    return static.logits.index_copy(0, hidden, field.dynamic.classify(code, h[hidden]))
+    visible = _joint_weights(dynamic, static, lengths)[1].flatten() > CLEAR
+    hidden = (visible & ~clip.shows(points)).nonzero()[:, 0]
+    logits, frames = static.logits, clip.watching(points[hidden], time)
+    for frame in frames.unique().tolist():
+        chosen = hidden[frames == frame]
+        moment = float(clip.times[frame]) if frame != clip.frame(time) else time
+        paths, shown = field.flow(clip, points[chosen], moment)
+        code = field.flow_code(paths, points[chosen], moment, clip, shown)
+        logits = logits.index_copy(0, chosen, field.dynamic.classify(code, h[chosen]))
+    return logits
 
 
 def trace_static(field, clip: Clip, rays: Rays, time: float, jitter: torch.Generator | None = None,
@@ -180,14 +183,20 @@ def trace_static(field, clip: Clip, rays: Rays, time: float, jitter: torch.Gener
 @torch.no_grad()
 def _heaviest(dynamic: Radiance, static: Radiance, lengths: Tensor, share: float) -> Tensor:
     """Which samples weigh most in the dynamic and the joint rendering: ascending indices of a ``share`` of all."""
-    alpha_d = 1 - torch.exp(-dynamic.density.view(lengths.shape) * lengths)
-    alpha_s = 1 - torch.exp(-static.density.view(lengths.shape) * lengths)
-    blend = dynamic.blend.view(lengths.shape)
-    alone = alpha_d * _passed(1 - alpha_d)
-    joint = alpha_d * blend * _passed((1 - alpha_d * blend) * (1 - alpha_s * (1 - blend)))
-    weight = (joint + 0.1 * alone).flatten()
+    alpha = 1 - torch.exp(-dynamic.density.view(lengths.shape) * lengths)
+    alone = alpha * _passed(1 - alpha)
+    weight = (_joint_weights(dynamic, static, lengths)[0] + 0.1 * alone).flatten()
     count = max(1, int(share * len(weight)))
     return weight.topk(count).indices.sort().values
+
+
+def _joint_weights(dynamic: Radiance, static: Radiance, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the samples' dynamic and static parts in the joint rendering, [R, M] each."""
+    blend = dynamic.blend.view(lengths.shape)
+    own = blend * (1 - torch.exp(-dynamic.density.view(lengths.shape) * lengths))
+    other = (1 - blend) * (1 - torch.exp(-static.density.view(lengths.shape) * lengths))
+    passed = _passed((1 - own) * (1 - other))
+    return own * passed, other * passed
 
 
 @torch.no_grad()
