@@ -58,17 +58,9 @@ class Targets:
         return self.settled.flatten().nonzero()[:, 0]
 
     @cached_property
-    def clear(self) -> Tensor:
-        """Depths [F, H, W] before which nothing stands still at moving pixels, 0 where unknown: of what stands behind
-        where that is triangulated, and of what moves where it is not."""
-        if self.sure is None:
-            return torch.where(self.moving, self.still, 0.0)
-        return torch.where(self.moving, torch.where(self.sure, self.still, self.depth), 0.0)
-
-    @cached_property
     def covered(self) -> Tensor:
-        """Flat indices of pixels where such a depth is known."""
-        return (self.clear > 0).flatten().nonzero()[:, 0]
+        """The same of moving ones behind which the depth of what stands still is known."""
+        return (self.moving & (self.still > 0)).flatten().nonzero()[:, 0]
 
     def known(self, index: int) -> list[Tensor]:
         """The same of one frame: of those at rest whose depth is sure, and of moving ones whose depth is known."""

@@ -24,13 +24,3 @@ def test_a_few_labelled_frames_take_half_of_the_draws_and_their_share_of_the_res
 def test_frames_are_drawn_alike_where_all_or_none_have_labels():
     assert torch.equal(frames_drawn(list(range(10))), frames_drawn([]))
     assert int(frames_drawn([]).max()) < 70
-
-
-def test_nothing_is_clear_beyond_what_moves_unless_what_stands_behind_is_sure():
-    moving = torch.tensor([[[True, True, False]]])
-    found = Targets(
-        [0], torch.zeros(1, 1, 3, 3), moving, depth=torch.tensor([[[2.0, 2.0, 5.0]]]),
-        still=torch.tensor([[[4.0, 4.0, 5.0]]]), sure=torch.tensor([[[True, False, True]]]),
-    )
-    assert torch.equal(found.clear, torch.tensor([[[4.0, 2.0, 0.0]]]))
-    assert found.covered.tolist() == [0, 1]
