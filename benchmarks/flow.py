@@ -138,12 +138,12 @@ def remembered() -> Iterator[None]:
     """What a video tells is found once, not again for every method."""
     found, search = {}, flow_fits.targets
 
-    def targets(scene, filmed=None):
+    def targets(scene, filmed=None, maps=None, sure=0.0):
         frames = scene.split("train")
         labelled = tuple(frame.has("label") for frame in frames)
-        key = (float(frames[0].image.sum()), tuple(filmed or ()), labelled)
+        key = (float(frames[0].image.sum()), tuple(filmed or ()), labelled, maps is not None and sure)
         if key not in found:
-            found[key] = search(scene, filmed)
+            found[key] = search(scene, filmed, maps, sure)
         return found[key]
 
     flow_fits.targets = targets
