@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..fields import processes
 from ..fields.perception.adapt import adapted
 from ..fields.perception.config import PRESETS, PerceptionConfig, preset
 from ..fields.perception.field import PerceptionField
@@ -21,6 +22,7 @@ from ..scenes.files import write_json
 from ..scenes.labels import common_classes, in_classes, with_classes
 from .device import device
 from .fit import machine, pairs, peak_memory, plain, resume
+from .processes import joined
 from .progress import console
 from .run import Run, whereabouts
 from .training import train_all
@@ -76,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         train(arguments.scenes, arguments.output, arguments.preset, arguments.format, options, **changes)
 
 
+@joined()
 def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = "fast", format: str | None = None,
           options: dict | None = None, **changes) -> Run:
     """Learn to perceive from the scenes at ``sources``, into the run folder ``output``.
@@ -97,6 +100,7 @@ def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = 
     return learn(_made(output, sources, scenes, config, format, options), trainer)
 
 
+@joined()
 def tune(start: str | Path, source: str | Path, output: str | Path, format: str | None = None,
          options: dict | None = None, **changes) -> Run:
     """Go on with the field of the run ``start`` on the scene at ``source`` alone, a few hundred steps.
@@ -114,6 +118,7 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     return learn(_made(output, [source], [scene], config, format, options), trainer)
 
 
+@joined()
 def resume_perception(made: Run) -> Run:
     """Go on with an interrupted training from its last checkpoint; BadInput: there is none."""
     checkpoint = made.folder / "checkpoint.safetensors"
@@ -154,17 +159,22 @@ def _made(output: str | Path, sources: Sequence[str | Path], scenes: list[Scene]
     where = [
         whereabouts(path, scene.format or format, options) for path, scene in zip(sources, scenes, strict=True)
     ]
-    made = Run.create(
-        output, PerceptionField.kind, where[0], {"name": "none"}, dataclasses.asdict(config), None, where[1:]
-    )
-    made.save_scene(*scenes)
+    processes.wait()  # until all have found the folder vacant
+    if processes.rank() == 0:
+        made = Run.create(
+            output, PerceptionField.kind, where[0], {"name": "none"}, dataclasses.asdict(config), None, where[1:]
+        )
+        made.save_scene(*scenes)
+    processes.wait()
+    made = Run.open(output)
+    made.__dict__["scenes"] = scenes
     return made
 
 
 def learn(made: Run, trainer: PerceptionTrainer) -> Run:
-    """Train and write everything into the run folder."""
+    """Train and write everything into the run folder; of several processes the first writes, the others wait."""
     checkpoint = made.folder / "checkpoint.safetensors"
-    if not checkpoint.exists():  # the networks may begin with those of another run
+    if trainer.iteration == 0:  # the networks may begin with those of another run
         trainer.save_checkpoint(checkpoint)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")
@@ -172,10 +182,12 @@ def learn(made: Run, trainer: PerceptionTrainer) -> Run:
     field = trainer.field.eval()
     if len(made.scenes) == 1:
         field.look_at(trainer.found[0].views)
-    field.save(made.folder)
     made.__dict__["field"] = field
-    write_json(made.folder / "metrics.json", quality(made, trainer))
-    checkpoint.unlink(missing_ok=True)
+    if processes.rank() == 0:
+        field.save(made.folder)
+        write_json(made.folder / "metrics.json", quality(made, trainer))
+        checkpoint.unlink(missing_ok=True)
+    processes.wait()
     console.print(f"{made.folder}: {len(made.scenes)} scene(s), {trainer.seconds:.0f} s")
     return made
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...scenes import BadInput, Camera
 from ...scenes.files import read_tensors, write_tensors
+from .. import processes
 from ..checkpoints import adam_tensors, restore_adam
 from . import losses
 from .extractor import Maps
@@ -30,6 +31,9 @@ NEEDS = {  # losses that need more than pictures with cameras: what of the targe
 class PerceptionTrainer:
     """Fits the networks of ``field`` to pictures of scenes.
 
+    Where several processes train, each draws scenes and pictures of its own, and all take the same steps along the mean
+    of their gradients.
+
     Args:
         field: on the device to train on. found: targets of each scene.
         asked: names of losses that must be possible; others whose input no scene has are left out (``missing``).
@@ -39,7 +43,7 @@ class PerceptionTrainer:
 
     def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = ()):
         self.field, self.config, self.found = field.train(), field.config, found
-        self.generator = torch.Generator().manual_seed(self.config.seed)
+        self.generator = torch.Generator().manual_seed(self.config.seed + processes.rank())
         self.iteration, self.seconds = 0, 0.0
         for own in found:
             if len(own.views) <= self.config.views:
@@ -59,6 +63,9 @@ class PerceptionTrainer:
             [{"params": parameters, "name": name, "rate": rate} for name, parameters, rate in self._groups()],
             lr=1.0, fused=True,
         )
+        processes.share(self.field.parameters())
+        if processes.rank():
+            torch.manual_seed(self.config.seed + processes.rank())  # else all would drop the same
 
     @property
     def device(self) -> torch.device:
@@ -104,12 +111,8 @@ class PerceptionTrainer:
         """One iteration on one picture of one scene; returns its loss terms, weighted, and PSNR."""
         started = clock.perf_counter()
         self._schedule()
-        own = self.found[int(torch.randint(len(self.found), (), generator=self.generator))]
-        target = int(torch.randint(len(own.views), (), generator=self.generator))
-        terms, error = self.terms(own, target)
-        loss = sum(terms.values())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        terms, error = self.backward()
+        processes.average_gradients(self.field.parameters())
         if self.config.clip_gradient:
             torch.nn.utils.clip_grad_norm_(self.field.parameters(), self.config.clip_gradient)
         self.optimizer.step()
@@ -117,7 +120,16 @@ class PerceptionTrainer:
         self.seconds += clock.perf_counter() - started
         logged = {name: float(value.detach()) for name, value in terms.items()}
         psnr = float(-10 * torch.log10(error.detach().clamp_min(1e-12)))
-        return {"loss": float(loss.detach()), **logged, "psnr": psnr}
+        return {"loss": sum(logged.values()), **logged, "psnr": psnr}
+
+    def backward(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The gradients of a picture drawn at random, in place of the last ones; returns its :meth:`terms`."""
+        own = self.found[int(torch.randint(len(self.found), (), generator=self.generator))]
+        target = int(torch.randint(len(own.views), (), generator=self.generator))
+        terms, error = self.terms(own, target)
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        return terms, error
 
     def terms(self, own: Targets, target: int) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of the picture ``target``, weighted, by name; and the mean squared error of colours."""
@@ -181,24 +193,39 @@ class PerceptionTrainer:
         return None if layer is None else layer[target].to(self.device)
 
     def save_checkpoint(self, path: str | Path) -> None:
-        """Everything needed to go on, in one safetensors file."""
+        """Everything needed to go on, in one safetensors file; all processes call this, the first one writes."""
+        randoms = {"random": self.generator.get_state(), "global_random": torch.get_rng_state()}
+        randoms = {name: processes.gathered(state) for name, state in randoms.items()}
+        if processes.rank():
+            return
         tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
         tensors |= adam_tensors(self.optimizer)
-        tensors |= {"random": self.generator.get_state(), "global_random": torch.get_rng_state()}
+        for name, states in randoms.items():
+            tensors |= {_of_rank(name, k): state for k, state in enumerate(states)}
         header = self.field.header() | {"iteration": str(self.iteration), "seconds": repr(self.seconds)}
         write_tensors(path, tensors, header)
 
     def load_checkpoint(self, path: str | Path) -> None:
-        """Go on from what :meth:`save_checkpoint` wrote; BadInput when it does not fit this field."""
+        """Go on from what :meth:`save_checkpoint` wrote; BadInput when it does not fit this field.
+
+        Processes that were not there when it was written draw as from the start.
+        """
         tensors, header = read_tensors(path)
         try:
             saved = {name[6:]: value for name, value in tensors.items() if name.startswith("field.")}
             self.field.load_state_dict(saved)
             self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
             restore_adam(self.optimizer, tensors)
-            self.generator.set_state(tensors["random"])
-            torch.set_rng_state(tensors["global_random"])
+            rank = processes.rank()
+            if not rank or _of_rank("random", rank) in tensors:
+                self.generator.set_state(tensors[_of_rank("random", rank)])
+                torch.set_rng_state(tensors[_of_rank("global_random", rank)])
         except KeyError as error:
             raise BadInput(f"{path}: {error.args[0]}: missing; not a checkpoint of this version") from error
         except (ValueError, TypeError, RuntimeError) as error:
             raise BadInput(f"{path}: not a checkpoint of this field: {' '.join(str(error).split())}") from error
+
+
+def _of_rank(name: str, rank: int) -> str:
+    """What the state called ``name`` is called in a checkpoint, of the process ``rank``."""
+    return f"{name}.{rank}" if rank else name

@@ -1,6 +1,7 @@
 """``semaflow perceive``: training, tuning and evaluation as run folders, and one line for what cannot be used."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from semaflow.scenes.files import read_json
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.run import Run
 
+from tests.reference.perception_processes import torchrun
 from tests.reference.perception_views import SMALL
 
 SET = [f"--set={name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in SMALL.items()]
@@ -76,6 +78,18 @@ def test_an_interrupted_training_goes_on(places, monkeypatch):
     straight, again = Run.open(places / "run").field, Run.open(run).field
     for (name, a), b in zip(straight.named_parameters(), again.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-5), name
+
+
+def test_two_processes_make_one_run(places):
+    rooms, run = [places / "room0", places / "room1"], places / "together"
+    settings = ("--preset", "tiny", *SET, "--set=log_every=1")
+    made = torchrun("semaflow.tasks", "perceive", "train", *rooms, "-o", run, *settings)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.count("2 scene(s)") == 1  # one of them speaks
+    logged = [json.loads(row)["iteration"] for row in (run / "log.jsonl").read_text().splitlines()]
+    assert logged == [1, 2, 3] and not (run / "checkpoint.safetensors").exists()
+    assert Run.open(run).field.label_names == Run.open(places / "run").field.label_names
+    assert main(["perceive", "eval", str(run), str(places / "room100")]) == 0
 
 
 def line(capsys, *arguments) -> str:
