@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time as clock
 from pathlib import Path
 
@@ -38,11 +39,14 @@ class PerceptionTrainer:
         field: on the device to train on. found: targets of each scene.
         asked: names of losses that must be possible; others whose input no scene has are left out (``missing``).
 
-    Raises BadInput: a scene with too few pictures to be seen from the others, or a loss asked for that is not possible.
+    Raises BadInput: a scene with too few pictures to be seen from the others, a loss asked for that is not possible, or
+    float16 on another device than CUDA.
     """
 
     def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = ()):
         self.field, self.config, self.found = field.train(), field.config, found
+        if self.config.precision == "float16" and self.device.type != "cuda":
+            raise BadInput("setting 'precision': float16 is for CUDA devices alone; bfloat16 is for the CPU too")
         self.generator = torch.Generator().manual_seed(self.config.seed + processes.rank())
         self.iteration, self.seconds = 0, 0.0
         for own in found:
@@ -63,6 +67,7 @@ class PerceptionTrainer:
             [{"params": parameters, "name": name, "rate": rate} for name, parameters, rate in self._groups()],
             lr=1.0, fused=True,
         )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         processes.share(self.field.parameters())
         if processes.rank():
             torch.manual_seed(self.config.seed + processes.rank())  # else all would drop the same
@@ -113,9 +118,11 @@ class PerceptionTrainer:
         self._schedule()
         terms, error = self.backward()
         processes.average_gradients(self.field.parameters())
+        self.scaler.unscale_(self.optimizer)  # of means: what is not finite in one process is so in all
         if self.config.clip_gradient:
             torch.nn.utils.clip_grad_norm_(self.field.parameters(), self.config.clip_gradient)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.iteration += 1
         self.seconds += clock.perf_counter() - started
         logged = {name: float(value.detach()) for name, value in terms.items()}
@@ -128,7 +135,7 @@ class PerceptionTrainer:
         target = int(torch.randint(len(own.views), (), generator=self.generator))
         terms, error = self.terms(own, target)
         self.optimizer.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        self.scaler.scale(sum(terms.values())).backward()
         return terms, error
 
     def terms(self, own: Targets, target: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -138,7 +145,7 @@ class PerceptionTrainer:
         chosen = views.drawn(target, config.views, config.pool, self.generator)
         both = torch.cat([chosen, chosen.new_tensor([target])])
         pictures = views.pictures(both)
-        maps = field.extractor(pictures)
+        maps = field.extracted(pictures)
         semantic = maps.semantic[:-1]
         maps, novel = Maps(maps.color[:-1], semantic.detach() if config.gradient_block else semantic), maps.semantic[-1]
         camera = Camera(views.Ks[target], views.viewmats[target], width, height)
@@ -166,7 +173,7 @@ class PerceptionTrainer:
                 )
         if own.labels is not None and field.head is not None:
             labels = own.labels[chosen.cpu()].to(self.device).long()
-            raw["reference_semantics"] = lambda: losses.class_error(field.head(semantic, height, width), labels)
+            raw["reference_semantics"] = lambda: losses.class_error(field.classes(semantic, height, width), labels)
         found = {name: weights[name] * loss() for name, loss in raw.items() if weights[name]}
         return found, (traced.fine.color.detach().clamp(0, 1) - color).square().mean()
 
@@ -184,9 +191,9 @@ class PerceptionTrainer:
         fused = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)[None]
         raw = {"distill": lambda: losses.distillation(rendered, novel.flatten(1)[:, where].T)}
         if truth["labels"] is not None and field.head is not None:
-            raw["semantics"] = lambda: losses.class_error(field.head(fused, *size), truth["labels"].long()[None])
+            raw["semantics"] = lambda: losses.class_error(field.classes(fused, *size), truth["labels"].long()[None])
         if truth["instances"] is not None and field.instance_head is not None:
-            raw["instance"] = lambda: instance_error(field.instance_head(fused, *size)[0], truth["instances"].long())
+            raw["instance"] = lambda: instance_error(field.things(fused, *size)[0], truth["instances"].long())
         return raw
 
     def _truth(self, layer: Tensor | None, target: int) -> Tensor | None:
@@ -203,6 +210,7 @@ class PerceptionTrainer:
         for name, states in randoms.items():
             tensors |= {_of_rank(name, k): state for k, state in enumerate(states)}
         header = self.field.header() | {"iteration": str(self.iteration), "seconds": repr(self.seconds)}
+        header["scaler"] = json.dumps(self.scaler.state_dict())
         write_tensors(path, tensors, header)
 
     def load_checkpoint(self, path: str | Path) -> None:
@@ -216,6 +224,8 @@ class PerceptionTrainer:
             self.field.load_state_dict(saved)
             self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
             restore_adam(self.optimizer, tensors)
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(json.loads(header["scaler"]))
             rank = processes.rank()
             if not rank or _of_rank("random", rank) in tensors:
                 self.generator.set_state(tensors[_of_rank("random", rank)])
