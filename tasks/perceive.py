@@ -24,6 +24,7 @@ from .device import device
 from .fit import machine, pairs, peak_memory, plain, resume
 from .processes import joined
 from .progress import console
+from .report import print_table
 from .run import Run, whereabouts
 from .training import train_all
 
@@ -62,8 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     options = {name: plain(name, value) for name, value in pairs(arguments.option, "--option")}
     if arguments.step == "eval":
         figures = evaluate(arguments.run, arguments.scene, arguments.format, options)
-        shown = [f"{name} {value:.3f}" for name, value in flattened(figures).items()]
-        console.print(f"{arguments.scene}: {', '.join(shown)}")
+        console.print(f"test views of {arguments.scene} by {arguments.run}", highlight=False, markup=False)
+        print_table(figures)
         if arguments.json:
             write_json(arguments.json, figures)
         return
@@ -134,7 +135,8 @@ def resume_perception(made: Run) -> Run:
 def evaluate(folder: str | Path, source: str | Path, format: str | None = None, options: dict | None = None) -> dict:
     """How well the run in ``folder`` shows the test views of the scene at ``source`` from its training views.
 
-    Returns figures as from :func:`.evaluate.field_quality`. BadInput: no test views, or labels of other classes.
+    Returns figures as from :func:`.evaluate.field_quality`, and ``held_out``. BadInput: no test views, or labels of
+    other classes.
     """
     from .evaluate import field_quality
 
@@ -143,7 +145,7 @@ def evaluate(folder: str | Path, source: str | Path, format: str | None = None, 
     if not scene.test:
         raise BadInput(f"{source}: the scene has no test frames")
     scene = in_classes(with_classes(scene), field.label_names)
-    return field_quality(field.look_at(views_of(scene)), scene)
+    return {"held_out": True, **field_quality(field.look_at(views_of(scene)), scene)}
 
 
 def opened(folder: str | Path) -> Run:
@@ -204,9 +206,3 @@ def quality(made: Run, trainer: PerceptionTrainer) -> dict:
         "parameters": trainer.field.count, "peak_memory_mb": peak_memory(), "machine": machine(),
         "versions": {"torch": torch.__version__, "semaflow": made.config["semaflow"]},
     }
-
-
-def flattened(figures: dict) -> dict[str, float]:
-    """The figures that are one number each, those of labels too."""
-    shown = {name: value for name, value in figures.items() if isinstance(value, float)}
-    return shown | {name: value for name, value in figures.get("labels", {}).items() if isinstance(value, float)}

@@ -44,6 +44,7 @@ class PerceptionField(Field):
         self.aggregation = Aggregation(config)
         self.head = head(config, len(label_names)) if label_names else None
         self.instance_head = head(config, config.instances) if config.instances else None
+        self.slots = config.instances
         self.views: Views | None = None
         self._maps: Maps | None = None
         if views is not None:

@@ -34,17 +34,22 @@ def places(tmp_path_factory):
     return folder
 
 
-def test_a_run_of_many_rooms_is_evaluated_on_another(places):
+def test_a_run_of_many_rooms_is_evaluated_on_another(places, capsys):
     run = Run.open(places / "run")
     assert run.config["method"] == "perception" and len(run.scenes) == 2 and run.field.views is None
     assert read_json(places / "run" / "metrics.json")["iterations"] == SMALL["iterations"]
     figures = places / "figures.json"
     assert main(["perceive", "eval", str(places / "run"), str(places / "room100"), "--json", str(figures)]) == 0
     found = read_json(figures)
-    assert found["frames"] == 2 and 3 < found["psnr"] < 60 and 0 <= found["labels"]["miou"] <= 1
+    assert found["frames"] == 2 and found["held_out"] and 3 < found["psnr"] < 60 and 0 < found["ssim"] < 1
+    labels = found["labels"]
+    for figures in (labels, labels["per_image"]):
+        assert all(0 <= figures[name] <= 1 for name in ("miou", "accuracy", "average_accuracy"))
+    assert labels["frames"] == 2 and "instances" not in found
+    assert "labels: mean accuracy of classes" in capsys.readouterr().out
 
 
-def test_a_run_is_tuned_on_one_room_with_instances(places):
+def test_a_run_is_tuned_on_one_room_with_instances(places, capsys):
     scene = load(places / "room100")
     things = 1 + max(int(frame.instance.max()) for frame in scene.frames)
     tuned = places / "tuned"
@@ -55,7 +60,14 @@ def test_a_run_is_tuned_on_one_room_with_instances(places):
     shown = run.field.render(camera, 0.0, ("color", "logits", "instances"))
     assert shown.instances.shape == (24, 32, things) and len(run.field.views) == 5
     assert torch.equal(run.field.views.viewmats, torch.stack([f.camera.viewmat for f in run.scene.split("train")]))
-    assert main(["eval", str(tuned)]) == 0
+    measured = read_json(tuned / "metrics.json")
+    assert {"0.5", "0.75", "0.95"} < set(measured["instances"]["ap"]) == set(measured["instances"]["coco_ap"])
+    assert 0 <= measured["instances"]["coco_mean"] <= 1 and measured["instances"]["images"] == 2
+    capsys.readouterr()
+    for command in (["perceive", "eval", str(tuned), str(places / "room100")], ["eval", str(tuned)]):
+        assert main(command) == 0
+        assert "AP at 0.75 (COCO's rule)" in capsys.readouterr().out
+    assert read_json(tuned / "metrics.json")["instances"] == measured["instances"]
 
 
 def test_an_interrupted_training_goes_on(places, monkeypatch):
