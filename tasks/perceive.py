@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     options = {name: plain(name, value) for name, value in pairs(arguments.option, "--option")}
     if arguments.step == "eval":
         figures = evaluate(arguments.run, arguments.scene, arguments.format, options)
-        console.print(f"test views of {arguments.scene} by {arguments.run}", highlight=False, markup=False)
+        shown = f"test views of {arguments.scene} by {arguments.run}"
+        console.print(shown, highlight=False, markup=False, soft_wrap=True)
         print_table(figures)
         if arguments.json:
             write_json(arguments.json, figures)
@@ -135,8 +136,8 @@ def resume_perception(made: Run) -> Run:
 def evaluate(folder: str | Path, source: str | Path, format: str | None = None, options: dict | None = None) -> dict:
     """How well the run in ``folder`` shows the test views of the scene at ``source`` from its training views.
 
-    Returns figures as from :func:`.evaluate.field_quality`, and ``held_out``. BadInput: no test views, or labels of
-    other classes.
+    Returns figures as from :func:`.evaluate.field_quality`, and ``held_out``. BadInput: no test views, labels of
+    other classes, fewer training views than the field looks at, or a test view that none of these overlaps.
     """
     from .evaluate import field_quality
 
@@ -145,7 +146,7 @@ def evaluate(folder: str | Path, source: str | Path, format: str | None = None, 
     if not scene.test:
         raise BadInput(f"{source}: the scene has no test frames")
     scene = in_classes(with_classes(scene), field.label_names)
-    return {"held_out": True, **field_quality(field.look_at(views_of(scene)), scene)}
+    return {"held_out": True, **field_quality(field.look_at(views_of(scene, field.config.views)), scene)}
 
 
 def opened(folder: str | Path) -> Run:

@@ -72,6 +72,8 @@ def image_quality(field, scene: Scene, split: str = "test") -> dict:
     """Mean PSNR, SSIM and LPIPS of a split's rendered frames.
 
     ``lpips_missing`` says why LPIPS is not there. ``render_seconds`` is the mean time of a frame.
+
+    Raises BadInput: no frames, or one that the field cannot show.
     """
     from ..fields.perceptual import SMALLEST, Lpips
 
@@ -90,7 +92,10 @@ def image_quality(field, scene: Scene, split: str = "test") -> dict:
         task = progress.add_task(f"pictures, {split}", total=len(frames), note="")
         for frame in progress.track(frames, task_id=task):
             start = time.perf_counter()
-            image = field.render(frame.camera, frame.time).color.clamp(0, 1).cpu()
+            try:
+                image = field.render(frame.camera, frame.time).color.clamp(0, 1).cpu()
+            except BadInput as error:
+                raise BadInput(f"{frame.name}: {error}") from error
             seconds += time.perf_counter() - start
             values["psnr"].append(metrics.psnr(image, frame.image))
             values["ssim"].append(ssim(image, frame.image).item())

@@ -11,6 +11,10 @@ from .precision import PRECISIONS
 
 ATTENTION, DENSITY = "attention", "density"  # where the weights of a ray's samples come from
 HEADS = ("unet", "fpn", "pixel")
+SIZES = (  # settings that say what networks there are, of which size, and what their numbers mean
+    "widths", "blocks", "decoder", "color_channels", "color_stride", "level_channels", "width", "depth", "heads",
+    "ratio", "octaves", "rendering", "head", "head_width", "concatenate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

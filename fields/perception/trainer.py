@@ -39,8 +39,8 @@ class PerceptionTrainer:
         field: on the device to train on. found: targets of each scene.
         asked: names of losses that must be possible; others whose input no scene has are left out (``missing``).
 
-    Raises BadInput: a scene with too few pictures to be seen from the others, a loss asked for that is not possible, or
-    float16 on another device than CUDA.
+    Raises BadInput: a scene with too few pictures to be seen from the others, or with one that none of them overlaps, a
+    loss asked for that is not possible, or float16 on another device than CUDA.
     """
 
     def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = ()):
@@ -56,6 +56,9 @@ class PerceptionTrainer:
                     f"got {len(own.views) - 1}"
                 )
             own.views.to(self.device)
+            alone = own.views.alone(self.config.views, self.config.pool)
+            if alone:
+                raise BadInput(f"{own.name}: training frame {alone[0]}: shows nothing that a reference view shows")
         self.weights = self._weights()
         self.missing: dict[str, str] = {}
         for name, (needed, words) in NEEDS.items():
@@ -220,6 +223,10 @@ class PerceptionTrainer:
         """
         tensors, header = read_tensors(path)
         try:
+            names = json.loads(header["label_names"])
+            if names != self.field.label_names:
+                ours, theirs = (f"{len(own)} classes ({', '.join(own)})" for own in (self.field.label_names, names))
+                raise ValueError(f"expected {ours}, got {theirs}")
             saved = {name[6:]: value for name, value in tensors.items() if name.startswith("field.")}
             self.field.load_state_dict(saved)
             self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
