@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from ..fields import processes
+from ..scenes import BadInput
 from .device import device
 from .progress import console
 
@@ -20,14 +21,18 @@ PATIENCE = timedelta(hours=2)  # of processes that wait, perhaps for the first o
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Be one of the processes that ``torchrun`` started, where it did: over gloo on the CPU, nccl on CUDA, each on a
-    device of its own. Only the first one speaks. Without ``torchrun``, nothing changes."""
+    device of its own. Only the first one speaks. Without ``torchrun``, nothing changes.
+
+    BadInput: this process sees devices of others too; the command line takes care of that.
+    """
     alone = "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1"
     if alone or distributed.is_initialized():
         yield
         return
     cuda = device().type == "cuda"
-    if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", os.environ["RANK"])))
+    if cuda and os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" and torch.cuda.device_count() > 1:
+        got = torch.cuda.device_count()
+        raise BadInput(f"CUDA_VISIBLE_DEVICES: expected one device for each process of a machine, got {got}")
     distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     console.quiet = processes.rank() > 0
     yield
