@@ -16,13 +16,15 @@ class Field(torch.nn.Module, abc.ABC):
     """A learned model of a moving world.
 
     ``kind`` names it in the header of ``field.safetensors``; ``label_names`` are the classes that it tells apart, by
-    id, none before it learned any; ``names`` those of its videos, none where it is of one alone.
+    id, none before it learned any; ``names`` those of its videos, none where it is of one alone; ``slots`` how many
+    single things it can tell apart in a picture (channel ``instances``), 0 where it does not.
     """
 
     kind: str = ""
     primitives: str = "parameters"  # what ``count`` counts
     label_names: list[str]
     names: list[str]
+    slots: int = 0
 
     def __init__(self):
         super().__init__()

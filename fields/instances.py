@@ -148,13 +148,21 @@ class InstanceScore:
         """Count an image: probabilities [H, W, K] over instances, and true ids [H, W], -1 where unknown."""
         self._images.append(overlaps(probabilities, truth))
 
+    @property
+    def images(self) -> int:
+        """How many images with any true instance were added."""
+        return len(self._counted())
+
+    def _counted(self) -> list[Overlaps]:
+        return [found for found in self._images if len(found.iou)]
+
     def scores(self) -> dict:
         """``ap`` by threshold, mean over images (papers' rule); ``coco_ap`` by threshold, and ``coco_mean``, the mean
         over 0.5, 0.55 ... 0.95.
 
         Raises BadInput: no image with a true instance.
         """
-        images = [found for found in self._images if len(found.iou)]
+        images = self._counted()
         if not images:
             raise BadInput("instances: no image has any true instance")
         rows = torch.tensor([matched_precision(found) for found in images], dtype=torch.float64)

@@ -50,6 +50,14 @@ class SegmentationScore:
         nothing = torch.where(predicted < 0, self.classes, predicted)  # a class that no true pixel has
         self._matrices.append(confusion(truth, nothing, self.classes + 1).cpu())
 
+    @property
+    def images(self) -> int:
+        """How many images with any true label were added."""
+        return len(self._counted())
+
+    def _counted(self) -> list[Tensor]:
+        return [matrix for matrix in self._matrices if matrix.sum() > 0]
+
     def scores(self) -> dict:
         """``total_accuracy``, ``average_accuracy`` and ``miou``: means over the images that have any true label.
 
@@ -58,7 +66,7 @@ class SegmentationScore:
 
         Raises BadInput: no image with a true label.
         """
-        counted = [matrix for matrix in self._matrices if matrix.sum() > 0]
+        counted = self._counted()
         if not counted:
             raise BadInput("labels: no image has any true label")
         pooled = torch.stack(counted).sum(0)

@@ -51,10 +51,12 @@ def parser_for(verb: str | None) -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; exit code 0 done, 2 bad input (one line on stderr), 130 interrupted."""
     from ..kernels.threads import setting
+    from .visible import see_own_device
 
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         setting()
+        see_own_device()
     except ValueError as error:  # here, since what is imported below heeds it
         print(f"semaflow: {error}", file=sys.stderr)
         return 2

@@ -16,7 +16,15 @@ from ..scenes.splits import LabelSplit
 from .likeness import Likeness
 from .masks import object_masks
 from .progress import console
-from .scores import Prediction, Remembered, image_quality, label_quality, mask_quality, track_quality
+from .scores import (
+    Prediction,
+    Remembered,
+    image_quality,
+    instance_quality,
+    label_quality,
+    mask_quality,
+    track_quality,
+)
 from .select import by_click
 from .selection import Selection
 from .targets import Target, labelled, targets
@@ -102,14 +110,22 @@ def labels_quality(field, scene: Scene, split: LabelSplit) -> dict:
     return {key: quality for key, quality in scores.items() if quality}
 
 
+def things_quality(field, scene: Scene) -> dict:
+    """``instances`` of the test frames as from :func:`instance_quality`; empty where that is."""
+    found = instance_quality(field, scene.split("test"))
+    return {"instances": found} if found else {}
+
+
 def field_quality(field, scene: Scene, split: LabelSplit | None = None) -> dict:
-    """Pictures and classes of the held-out frames, as from :func:`image_quality` and :func:`labels_quality`.
+    """Pictures, classes and single things of the held-out frames, as from :func:`image_quality`,
+    :func:`labels_quality` and :func:`things_quality`.
 
     ``split`` is that of the labels that the field was made with; None: all.
     """
     shown = Remembered(field)
     pictures = image_quality(shown, scene) if scene.test else {}
-    return pictures | labels_quality(shown, scene, split or LabelSplit.full(len(scene.train)))
+    labels = labels_quality(shown, scene, split or LabelSplit.full(len(scene.train)))
+    return pictures | labels | things_quality(field, scene)
 
 
 def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool = True,
@@ -125,8 +141,8 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
         ``psnr``, ``ssim``, ``lpips``... of the held-out frames (of the training frames where none
         are held out; ``held_out`` says which), ``train`` the same of the training frames;
         ``selected`` how each target was selected; ``masks`` and ``masks_train`` as from
-        :func:`mask_quality`; ``labels`` and ``labels_train`` as from :func:`labels_quality`; ``tracks``
-        as from :func:`track_quality`; ``gaussians``;
+        :func:`mask_quality`; ``labels`` and ``labels_train`` as from :func:`labels_quality`; ``instances`` as
+        from :func:`instance_quality`; ``tracks`` as from :func:`track_quality`; ``gaussians``;
         ``eval_seconds``.
     """
     start = time.perf_counter()
@@ -147,6 +163,7 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
         if train or not scene.test:
             result["masks_train"] = mask_quality(scene.split("train"), found, predict)
     result.update(labels_quality(shown, scene, split or LabelSplit.full(len(scene.train))))
+    result.update(things_quality(field, scene))
     if scene.tracks is not None:
         result["tracks"] = track_quality(field, scene, found)
     result[field.primitives] = field.count

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..fields import processes
 from ..fields.perception.adapt import adapted
 from ..fields.perception.config import PRESETS, PerceptionConfig, preset
 from ..fields.perception.field import PerceptionField
@@ -21,7 +22,9 @@ from ..scenes.files import write_json
 from ..scenes.labels import common_classes, in_classes, with_classes
 from .device import device
 from .fit import machine, pairs, peak_memory, plain, resume
+from .processes import joined
 from .progress import console
+from .report import print_table
 from .run import Run, whereabouts
 from .training import train_all
 
@@ -60,8 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     options = {name: plain(name, value) for name, value in pairs(arguments.option, "--option")}
     if arguments.step == "eval":
         figures = evaluate(arguments.run, arguments.scene, arguments.format, options)
-        shown = [f"{name} {value:.3f}" for name, value in flattened(figures).items()]
-        console.print(f"{arguments.scene}: {', '.join(shown)}")
+        shown = f"test views of {arguments.scene} by {arguments.run}"
+        console.print(shown, highlight=False, markup=False, soft_wrap=True)
+        print_table(figures)
         if arguments.json:
             write_json(arguments.json, figures)
         return
@@ -76,6 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         train(arguments.scenes, arguments.output, arguments.preset, arguments.format, options, **changes)
 
 
+@joined()
 def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = "fast", format: str | None = None,
           options: dict | None = None, **changes) -> Run:
     """Learn to perceive from the scenes at ``sources``, into the run folder ``output``.
@@ -97,6 +102,7 @@ def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = 
     return learn(_made(output, sources, scenes, config, format, options), trainer)
 
 
+@joined()
 def tune(start: str | Path, source: str | Path, output: str | Path, format: str | None = None,
          options: dict | None = None, **changes) -> Run:
     """Go on with the field of the run ``start`` on the scene at ``source`` alone, a few hundred steps.
@@ -114,6 +120,7 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     return learn(_made(output, [source], [scene], config, format, options), trainer)
 
 
+@joined()
 def resume_perception(made: Run) -> Run:
     """Go on with an interrupted training from its last checkpoint; BadInput: there is none."""
     checkpoint = made.folder / "checkpoint.safetensors"
@@ -129,7 +136,8 @@ def resume_perception(made: Run) -> Run:
 def evaluate(folder: str | Path, source: str | Path, format: str | None = None, options: dict | None = None) -> dict:
     """How well the run in ``folder`` shows the test views of the scene at ``source`` from its training views.
 
-    Returns figures as from :func:`.evaluate.field_quality`. BadInput: no test views, or labels of other classes.
+    Returns figures as from :func:`.evaluate.field_quality`, and ``held_out``. BadInput: no test views, labels of
+    other classes, fewer training views than the field looks at, or a test view that none of these overlaps.
     """
     from .evaluate import field_quality
 
@@ -138,7 +146,7 @@ def evaluate(folder: str | Path, source: str | Path, format: str | None = None, 
     if not scene.test:
         raise BadInput(f"{source}: the scene has no test frames")
     scene = in_classes(with_classes(scene), field.label_names)
-    return field_quality(field.look_at(views_of(scene)), scene)
+    return {"held_out": True, **field_quality(field.look_at(views_of(scene, field.config.views)), scene)}
 
 
 def opened(folder: str | Path) -> Run:
@@ -154,17 +162,22 @@ def _made(output: str | Path, sources: Sequence[str | Path], scenes: list[Scene]
     where = [
         whereabouts(path, scene.format or format, options) for path, scene in zip(sources, scenes, strict=True)
     ]
-    made = Run.create(
-        output, PerceptionField.kind, where[0], {"name": "none"}, dataclasses.asdict(config), None, where[1:]
-    )
-    made.save_scene(*scenes)
+    processes.wait()  # until all have found the folder vacant
+    if processes.rank() == 0:
+        made = Run.create(
+            output, PerceptionField.kind, where[0], {"name": "none"}, dataclasses.asdict(config), None, where[1:]
+        )
+        made.save_scene(*scenes)
+    processes.wait()
+    made = Run.open(output)
+    made.__dict__["scenes"] = scenes
     return made
 
 
 def learn(made: Run, trainer: PerceptionTrainer) -> Run:
-    """Train and write everything into the run folder."""
+    """Train and write everything into the run folder; of several processes the first writes, the others wait."""
     checkpoint = made.folder / "checkpoint.safetensors"
-    if not checkpoint.exists():  # the networks may begin with those of another run
+    if trainer.iteration == 0:  # the networks may begin with those of another run
         trainer.save_checkpoint(checkpoint)
     for name, words in trainer.missing.items():
         console.print(f"[dim]loss {name} is off: it needs {words}[/dim]")
@@ -172,10 +185,12 @@ def learn(made: Run, trainer: PerceptionTrainer) -> Run:
     field = trainer.field.eval()
     if len(made.scenes) == 1:
         field.look_at(trainer.found[0].views)
-    field.save(made.folder)
     made.__dict__["field"] = field
-    write_json(made.folder / "metrics.json", quality(made, trainer))
-    checkpoint.unlink(missing_ok=True)
+    if processes.rank() == 0:
+        field.save(made.folder)
+        write_json(made.folder / "metrics.json", quality(made, trainer))
+        checkpoint.unlink(missing_ok=True)
+    processes.wait()
     console.print(f"{made.folder}: {len(made.scenes)} scene(s), {trainer.seconds:.0f} s")
     return made
 
@@ -192,9 +207,3 @@ def quality(made: Run, trainer: PerceptionTrainer) -> dict:
         "parameters": trainer.field.count, "peak_memory_mb": peak_memory(), "machine": machine(),
         "versions": {"torch": torch.__version__, "semaflow": made.config["semaflow"]},
     }
-
-
-def flattened(figures: dict) -> dict[str, float]:
-    """The figures that are one number each, those of labels too."""
-    shown = {name: value for name, value in figures.items() if isinstance(value, float)}
-    return shown | {name: value for name, value in figures.get("labels", {}).items() if isinstance(value, float)}

@@ -42,9 +42,20 @@ def summary(figures: dict) -> Table:
         if key in held or key in train:
             rows.append((title, *both(figures, held.get(key), train.get(key), "{:.3f}")))
     held, train = figures.get("labels", {}), figures.get("labels_train", {})
-    for key, title in (("miou", "labels: mIoU of classes"), ("accuracy", "labels: pixel accuracy")):
+    titles = {"miou": "mIoU of classes", "accuracy": "pixel accuracy", "average_accuracy": "mean accuracy of classes"}
+    for key, title in titles.items():
         if key in held or key in train:
-            rows.append((title, *both(figures, held.get(key), train.get(key), "{:.3f}")))
+            rows.append((f"labels: {title}", *both(figures, held.get(key), train.get(key), "{:.3f}")))
+    held, train = held.get("per_image", {}), train.get("per_image", {})
+    if held or train:
+        row = both(figures, held.get("miou"), train.get("miou"), "{:.3f}")
+        rows.append(("labels: mIoU of classes, mean over images", *row))
+    things = figures.get("instances", {})
+    for threshold, value in things.get("ap", {}).items():
+        cell = f"{value:.3f} ({things['coco_ap'][threshold]:.3f})"
+        rows.append((f"instances: AP at {threshold} (COCO's rule)", *first(figures, cell)))
+    if things:
+        rows.append(("instances: COCO's mean AP", *first(figures, f"{things['coco_mean']:.3f}")))
     if "epe_median" in figures.get("tracks", {}):
         tracks = figures["tracks"]
         rows.append(
@@ -69,13 +80,24 @@ def summary(figures: dict) -> Table:
 
 def columns(figures: dict) -> list[str]:
     """Which splits there are figures of."""
-    return ["held out", "training"] if figures.get("held_out") else ["training"]
+    if not figures.get("held_out"):
+        return ["training"]
+    of_training = any(name in figures for name in ("train", "masks_train", "labels_train"))
+    return ["held out", "training"] if of_training else ["held out"]
 
 
 def both(figures: dict, held, train, form: str) -> list[str]:
     """Cells of a figure per split; without a held-out split, the one there is."""
-    values = [held, train] if figures.get("held_out") else [held if held is not None else train]
-    return ["" if value is None else form.format(value) for value in values]
+    there = columns(figures)
+    values = {"held out": held, "training": train}
+    if there == ["training"] and held is not None:
+        values["training"] = held
+    return ["" if values[column] is None else form.format(values[column]) for column in there]
+
+
+def first(figures: dict, text: str) -> list[str]:
+    """Cells of a figure of held-out frames alone."""
+    return [text] + [""] * (len(columns(figures)) - 1)
 
 
 def last(figures: dict, text: str) -> list[str]:

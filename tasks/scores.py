@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ..fields import metrics
+from ..fields.instances import InstanceScore
 from ..fields.losses import ssim
+from ..fields.segmentation import SegmentationScore
 from ..scenes import BadInput, Frame, Scene
 from ..scenes.labels import label_map
 from .progress import bar
@@ -70,6 +72,8 @@ def image_quality(field, scene: Scene, split: str = "test") -> dict:
     """Mean PSNR, SSIM and LPIPS of a split's rendered frames.
 
     ``lpips_missing`` says why LPIPS is not there. ``render_seconds`` is the mean time of a frame.
+
+    Raises BadInput: no frames, or one that the field cannot show.
     """
     from ..fields.perceptual import SMALLEST, Lpips
 
@@ -88,7 +92,10 @@ def image_quality(field, scene: Scene, split: str = "test") -> dict:
         task = progress.add_task(f"pictures, {split}", total=len(frames), note="")
         for frame in progress.track(frames, task_id=task):
             start = time.perf_counter()
-            image = field.render(frame.camera, frame.time).color.clamp(0, 1).cpu()
+            try:
+                image = field.render(frame.camera, frame.time).color.clamp(0, 1).cpu()
+            except BadInput as error:
+                raise BadInput(f"{frame.name}: {error}") from error
             seconds += time.perf_counter() - start
             values["psnr"].append(metrics.psnr(image, frame.image))
             values["ssim"].append(ssim(image, frame.image).item())
@@ -147,12 +154,14 @@ def mask_quality(frames: Sequence[Frame], found: Sequence[Target], predict: Call
 
 @torch.no_grad()
 def label_quality(field, frames: Sequence[Frame], label_names: Sequence[str]) -> dict:
-    """Scores of the classes that ``field`` shows in ``frames`` against their labels, all frames' pixels together.
+    """Scores of the classes that ``field`` shows in ``frames`` against their labels, as of :class:`SegmentationScore`.
 
     Returns:
-        ``miou``: mean IoU over the classes that the frames' labels have; ``accuracy``: share of the
-        labelled pixels; ``iou`` of each of these classes by name; ``frames``: how many had labels.
-        A pixel of which the field knows nothing is wrong. Empty when no frame has labels.
+        Of all frames' pixels together, ``miou``: mean IoU over the classes that the labels have;
+        ``accuracy``: share of the labelled pixels; ``average_accuracy``: mean over the classes of the share of
+        their pixels; ``iou`` of each class by name. ``per_image``: the first three as means over frames.
+        ``frames``: how many had labels. A pixel of which the field knows nothing is wrong. Empty when no frame
+        has labels.
 
     Raises BadInput: a field of other classes, or labels beyond ``label_names``.
     """
@@ -162,20 +171,38 @@ def label_quality(field, frames: Sequence[Frame], label_names: Sequence[str]) ->
     frames, count = [frame for frame in frames if frame.has("label")], len(label_names)
     if not frames:
         return {}
-    matrix = torch.zeros(count + 1, count + 1, dtype=torch.long)
+    score = SegmentationScore(count)
     with bar() as progress:
         task = progress.add_task("labels", total=len(frames), note="")
         for frame in progress.track(frames, task_id=task):
             truth = label_map(frame, count)
             found = field.render(frame.camera, frame.time, channels=("logits",)).labels.cpu()
-            matrix += metrics.confusion(truth, torch.where(found < 0, count, found), count + 1)
-    iou = metrics.class_iou(matrix)
-    return {
-        "miou": metrics.mean_iou(matrix),
-        "accuracy": metrics.accuracy(matrix),
-        "iou": {name: iou[number].item() for number, name in enumerate(label_names) if not iou[number].isnan()},
-        "frames": len(frames),
-    }
+            score.add(found, truth)
+    if not score.images:
+        return {}
+    found = score.scores()
+
+    def three(of: dict) -> dict:
+        return {"miou": of["miou"], "accuracy": of["total_accuracy"], "average_accuracy": of["average_accuracy"]}
+
+    iou = {name: value for name, value in zip(label_names, found["class_iou"], strict=True) if value is not None}
+    return {**three(found["pooled"]), "iou": iou, "per_image": three(found), "frames": score.images}
+
+
+@torch.no_grad()
+def instance_quality(field, frames: Sequence[Frame]) -> dict:
+    """Average precision of the single things that ``field`` tells apart in ``frames``, as from
+    :meth:`InstanceScore.scores`; empty where it tells none apart, or no frame shows any."""
+    frames = [frame for frame in frames if field.slots and frame.has("instance")]
+    if not frames:
+        return {}
+    score = InstanceScore()
+    with bar() as progress:
+        task = progress.add_task("instances", total=len(frames), note="")
+        for frame in progress.track(frames, task_id=task):
+            found = field.render(frame.camera, frame.time, channels=("instances",)).instances
+            score.add(found.softmax(-1).cpu(), frame.instance)
+    return score.scores() if score.images else {}
 
 
 @torch.no_grad()

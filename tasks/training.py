@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..fields import processes
 from ..scenes.files import append_text
 from .progress import bar, console
 from .run import Run
@@ -11,7 +12,7 @@ from .run import Run
 
 def train_all(trainer, made: Run) -> None:
     """All remaining iterations of a trainer of flow or perception fields, with a progress bar, a log and checkpoints;
-    Ctrl-C saves before it leaves."""
+    Ctrl-C saves before it leaves, but where several processes train: there the last checkpoint stays."""
     config, checkpoint = trainer.config, made.folder / "checkpoint.safetensors"
     recent: dict[str, float] = {}
     with bar() as progress:
@@ -26,10 +27,12 @@ def train_all(trainer, made: Run) -> None:
                     note = f"{stage}  loss {recent['loss']:.4f}  psnr {recent['psnr']:.2f} dB  {speed:.1f} it/s"
                     progress.update(task, completed=trainer.iteration, note=note)
                     entry = {"iteration": trainer.iteration, **recent, "seconds": trainer.seconds}
-                    append_text(made.folder / "log.jsonl", json.dumps(entry) + "\n")
+                    if processes.rank() == 0:
+                        append_text(made.folder / "log.jsonl", json.dumps(entry) + "\n")
                 if trainer.iteration % config.checkpoint_every == 0:
                     trainer.save_checkpoint(checkpoint)
         except KeyboardInterrupt:
-            trainer.save_checkpoint(checkpoint)
+            if processes.count() == 1:  # several are not interrupted at the same iteration
+                trainer.save_checkpoint(checkpoint)
             console.print(f"saved {checkpoint}; go on with --resume")
             raise

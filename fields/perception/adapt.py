@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from ...scenes import BadInput
-from .config import PerceptionConfig
+from .config import SIZES, PerceptionConfig
 from .field import PerceptionField
 
-FRESH = "instance_head."  # what a field that told no things apart may begin with
+FRESH = "instance_head."  # what a field of no, or of so many, single things may begin with
 
 
 def adapted(field: PerceptionField, config: PerceptionConfig) -> PerceptionField:
     """A field of settings ``config`` whose networks are those of ``field``.
 
-    An instance head that ``field`` has not, or not of that size, is fresh. BadInput: other networks of another size.
+    Another number of reference views, samples, or instance slots, or another precision, is no other network; an
+    instance head that ``field`` has not, or not of that many slots, is fresh. BadInput: a setting of :data:`SIZES` that
+    is another.
     """
+    for name in SIZES:
+        before, now = getattr(field.config, name), getattr(config, name)
+        if now != before:
+            raise BadInput(f"setting {name!r}: expected {before!r}, as the run's networks have, got {now!r}")
     made = PerceptionField(config, field.label_names)
-    size = field.config.instances, field.config.head, field.config.head_width
-    keep = size == (config.instances, config.head, config.head_width)
+    keep = config.instances == field.config.instances
     known = {
         name: value for name, value in field.state_dict().items()
         if not name.startswith("views.") and (keep or not name.startswith(FRESH))
     }
-    try:
-        missing, unknown = made.load_state_dict(known, strict=False)
-    except RuntimeError as error:
-        line = str(error).strip().splitlines()[-1].strip()
-        raise BadInput(f"settings: networks of another size than the run's: {line}") from error
-    wrong = [name for name in [*missing, *unknown] if not name.startswith(FRESH)]
-    if wrong:
-        raise BadInput(f"settings: other networks than the run's: {wrong[0]}")
+    made.load_state_dict(known, strict=keep)
     return made

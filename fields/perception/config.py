@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 from ...scenes import BadInput
 from ..settings import Settings
+from .precision import PRECISIONS
 
 ATTENTION, DENSITY = "attention", "density"  # where the weights of a ray's samples come from
 HEADS = ("unet", "fpn", "pixel")
+SIZES = (  # settings that say what networks there are, of which size, and what their numbers mean
+    "widths", "blocks", "decoder", "color_channels", "color_stride", "level_channels", "width", "depth", "heads",
+    "ratio", "octaves", "rendering", "head", "head_width", "concatenate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class PerceptionConfig(Settings):
     seed: int = 0
     checkpoint_every: int = 500
     log_every: int = 20
+    precision: str = "float32"  # of the networks' products: bfloat16, or float16 on CUDA; all else stays float32
     # extractor
     weights: str = ""  # of a ResNet-34: local folder or hub id; "": from scratch
     widths: tuple[int, ...] = (24, 24, 48, 64)  # of the stem and the three stages
@@ -119,7 +125,7 @@ def preset(name: str) -> PerceptionConfig:
 
 def checked(config: PerceptionConfig) -> PerceptionConfig:
     """``config``; BadInput for settings that make no network."""
-    choices = {"rendering": (ATTENTION, DENSITY), "head": HEADS, "color_stride": (2, 4)}
+    choices = {"rendering": (ATTENTION, DENSITY), "head": HEADS, "color_stride": (2, 4), "precision": tuple(PRECISIONS)}
     for name, known in choices.items():
         if getattr(config, name) not in known:
             expected = ", ".join(map(str, known))

@@ -16,6 +16,7 @@ from .config import PerceptionConfig, checked
 from .extractor import Extractor, Maps
 from .head import head
 from .network import Aggregation
+from .precision import applied
 from .state import PerceptionState
 from .views import Views
 
@@ -43,6 +44,7 @@ class PerceptionField(Field):
         self.aggregation = Aggregation(config)
         self.head = head(config, len(label_names)) if label_names else None
         self.instance_head = head(config, config.instances) if config.instances else None
+        self.slots = config.instances
         self.views: Views | None = None
         self._maps: Maps | None = None
         if views is not None:
@@ -52,6 +54,18 @@ class PerceptionField(Field):
     def count(self) -> int:
         """Numbers learned."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def extracted(self, pictures: Tensor) -> Maps:
+        """What ``pictures`` [V, 3, H, W] in 0..1 show."""
+        return applied(self.extractor, self.config.precision, pictures)
+
+    def classes(self, features: Tensor, height: int, width: int) -> Tensor:
+        """Class scores [B, C, height, width] of semantic features [B, D, h, w]."""
+        return applied(self.head, self.config.precision, features, height, width)
+
+    def things(self, features: Tensor, height: int, width: int) -> Tensor:
+        """Scores of instance slots [B, K, height, width] of semantic features [B, D, h, w]."""
+        return applied(self.instance_head, self.config.precision, features, height, width)
 
     def look_at(self, views: Views) -> PerceptionField:
         """This field, from now on speaking of the scene of ``views``; BadInput for fewer than ``config.views``."""
@@ -71,7 +85,7 @@ class PerceptionField(Field):
         if self._maps is None:
             parts = []
             for chosen in torch.arange(len(self.views), device=self.views.images.device).split(BATCH):
-                parts.append(self.extractor(self.views.pictures(chosen)))
+                parts.append(self.extracted(self.views.pictures(chosen)))
             joined = (torch.cat(own) for own in zip(*parts, strict=True))
             self._maps = Maps(*(maps.to(memory_format=torch.channels_last) for maps in joined))
         return self._maps

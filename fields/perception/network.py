@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...kernels.composite import accumulate_along_rays, render_weight_from_alpha
 from ..motion.network import encode
 from .config import DENSITY, PerceptionConfig
+from .precision import applied, lowered
 from .ray_transformer import RayBlock, density_alphas, ray_weights
 from .view_transformer import ViewBlock, first_query
 
@@ -74,9 +75,30 @@ class Aggregation(nn.Module):
             depths: z-depth of samples, ascending, [R, M]. lengths: of samples, as shares of the ray, [R, M].
         """
         config = self.config
-        shape = depths.shape
+        with lowered(config.precision, depths.device):
+            looks, shares, visible, tokens = self._transformed(seen, points, directions)
+        if config.rendering == DENSITY:
+            opacity = density_alphas(self.color(tokens)[..., 0], lengths) * seen.valid.any(-1)
+            visible, _ = render_weight_from_alpha(opacity)
+            blend = looks.mean(-1)
+            color = accumulate_along_rays(visible, torch.einsum("rmv,rmvc->rmc", blend, seen.colors))
+            shares = visible[:, None]
+        else:
+            color = self.color(tokens.mean(1))
+        alpha = visible.sum(1)
+        depth = accumulate_along_rays(visible, depths[..., None])[:, 0] / alpha.clamp_min(1e-6)
+        semantic, matter = self._semantics(seen, looks, shares)
+        return Shown(color, depth, alpha, visible, semantic, matter)
+
+    def _transformed(self, seen: Seen, points: Tensor, directions: Tensor):
+        """What both transformers make of samples; arguments as of :meth:`forward`.
+
+        Returns: attention over views [R, M, V, width] and, with attention rendering, over rays [R, heads, M], and by it
+        what samples weigh [R, M]; and the samples' tokens [R, M, width].
+        """
+        config, shape = self.config, points.shape[:2]
         valid, differences = seen.valid.flatten(0, 1), seen.differences.flatten(0, 1)
-        tokens = self.tokens(torch.cat([seen.colors, seen.features], -1).flatten(0, 1))
+        tokens = self.tokens(torch.cat([seen.colors, seen.features], -1).flatten(0, 1)).to(points)
         query = first_query(tokens, valid)
         if self.moments is not None:
             query = query + self.moments(_moments(tokens, valid))
@@ -93,20 +115,7 @@ class Aggregation(nn.Module):
             if config.rendering != DENSITY:
                 share, visible = ray_weights(attention_of_ray)
                 shares = shares + share / config.depth
-        looks = looks.unflatten(0, shape)
-        query = self.norm(query).view(*shape, -1)
-        if config.rendering == DENSITY:
-            opacity = density_alphas(self.color(query)[..., 0], lengths) * seen.valid.any(-1)
-            visible, _ = render_weight_from_alpha(opacity)
-            blend = looks.mean(-1)
-            color = accumulate_along_rays(visible, torch.einsum("rmv,rmvc->rmc", blend, seen.colors))
-            shares = visible[:, None]
-        else:
-            color = self.color(query.mean(1))
-        alpha = visible.sum(1)
-        depth = accumulate_along_rays(visible, depths[..., None])[:, 0] / alpha.clamp_min(1e-6)
-        semantic, matter = self._semantics(seen, looks, shares)
-        return Shown(color, depth, alpha, visible, semantic, matter)
+        return looks.unflatten(0, shape), shares, visible, self.norm(query).view(*shape, -1)
 
     def _semantics(self, seen: Seen, looks: Tensor, shares: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Semantic features of rays and samples by the attention over views [R, M, V, width] and rays [R, heads, M]."""
@@ -118,7 +127,7 @@ class Aggregation(nn.Module):
         matter = (looks[..., None] * seen.semantic.unflatten(-1, (groups, -1))).sum(2).flatten(-2)
         share = shares.transpose(1, 2)[..., None]
         rays = (share * matter.unflatten(-1, (share.shape[2], -1))).sum(1).flatten(1)
-        return self.adaptor(rays), matter
+        return applied(self.adaptor, self.config.precision, rays), matter
 
 
 def _moments(tokens: Tensor, valid: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class RayBlock(nn.Module):
         """Tokens [R, M, width] of samples, and the attention [R, heads, M, M] from each sample to each."""
         packed = self.query_key_value(self.norm(tokens)).unflatten(-1, (3, self.heads, -1))
         query, key, value = packed.permute(2, 0, 3, 1, 4)
-        attention = (query @ key.transpose(-1, -2) * key.shape[-1] ** -0.5).softmax(-1)
+        attention = (query @ key.transpose(-1, -2) * key.shape[-1] ** -0.5).to(tokens).softmax(-1)
         gathered = (attention @ value).transpose(1, 2).flatten(-2)
         return self.forward_part(tokens + self.out(gathered)), attention
 

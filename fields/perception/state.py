@@ -53,9 +53,9 @@ class PerceptionState:
             cells, traced = self._traced(before, camera, grid(camera, *size), True)
             features = cells.view(*size, -1)
             made.features = features if "features" in channels else None
-            for name, head in (("logits", field.head), ("instances", field.instance_head)):
+            for name, scores in (("logits", field.classes), ("instances", field.things)):
                 if name in channels:
-                    setattr(made, name, head(features.permute(2, 0, 1)[None], height, width)[0].permute(1, 2, 0))
+                    setattr(made, name, scores(features.permute(2, 0, 1)[None], height, width)[0].permute(1, 2, 0))
         if {"color", "depth"} & set(channels) or not semantic:
             _, traced = self._traced(before, camera, grid(camera, height, width), False)
             made.color = traced[0].view(height, width, 3) if "color" in channels else None

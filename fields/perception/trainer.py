@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time as clock
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ...scenes import BadInput, Camera
 from ...scenes.files import read_tensors, write_tensors
+from .. import processes
 from ..checkpoints import adam_tensors, restore_adam
 from . import losses
 from .extractor import Maps
@@ -30,16 +32,22 @@ NEEDS = {  # losses that need more than pictures with cameras: what of the targe
 class PerceptionTrainer:
     """Fits the networks of ``field`` to pictures of scenes.
 
+    Where several processes train, each draws scenes and pictures of its own, and all take the same steps along the mean
+    of their gradients.
+
     Args:
         field: on the device to train on. found: targets of each scene.
         asked: names of losses that must be possible; others whose input no scene has are left out (``missing``).
 
-    Raises BadInput: a scene with too few pictures to be seen from the others, or a loss asked for that is not possible.
+    Raises BadInput: a scene with too few pictures to be seen from the others, or with one that none of them overlaps, a
+    loss asked for that is not possible, or float16 on another device than CUDA.
     """
 
     def __init__(self, field: PerceptionField, found: list[Targets], asked: tuple[str, ...] = ()):
         self.field, self.config, self.found = field.train(), field.config, found
-        self.generator = torch.Generator().manual_seed(self.config.seed)
+        if self.config.precision == "float16" and self.device.type != "cuda":
+            raise BadInput("setting 'precision': float16 is for CUDA devices alone; bfloat16 is for the CPU too")
+        self.generator = torch.Generator().manual_seed(self.config.seed + processes.rank())
         self.iteration, self.seconds = 0, 0.0
         for own in found:
             if len(own.views) <= self.config.views:
@@ -48,6 +56,9 @@ class PerceptionTrainer:
                     f"got {len(own.views) - 1}"
                 )
             own.views.to(self.device)
+            alone = own.views.alone(self.config.views, self.config.pool)
+            if alone:
+                raise BadInput(f"{own.name}: training frame {alone[0]}: shows nothing that a reference view shows")
         self.weights = self._weights()
         self.missing: dict[str, str] = {}
         for name, (needed, words) in NEEDS.items():
@@ -59,6 +70,10 @@ class PerceptionTrainer:
             [{"params": parameters, "name": name, "rate": rate} for name, parameters, rate in self._groups()],
             lr=1.0, fused=True,
         )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
+        processes.share(self.field.parameters())
+        if processes.rank():
+            torch.manual_seed(self.config.seed + processes.rank())  # else all would drop the same
 
     @property
     def device(self) -> torch.device:
@@ -104,20 +119,27 @@ class PerceptionTrainer:
         """One iteration on one picture of one scene; returns its loss terms, weighted, and PSNR."""
         started = clock.perf_counter()
         self._schedule()
-        own = self.found[int(torch.randint(len(self.found), (), generator=self.generator))]
-        target = int(torch.randint(len(own.views), (), generator=self.generator))
-        terms, error = self.terms(own, target)
-        loss = sum(terms.values())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        terms, error = self.backward()
+        processes.average_gradients(self.field.parameters())
+        self.scaler.unscale_(self.optimizer)  # of means: what is not finite in one process is so in all
         if self.config.clip_gradient:
             torch.nn.utils.clip_grad_norm_(self.field.parameters(), self.config.clip_gradient)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.iteration += 1
         self.seconds += clock.perf_counter() - started
         logged = {name: float(value.detach()) for name, value in terms.items()}
         psnr = float(-10 * torch.log10(error.detach().clamp_min(1e-12)))
-        return {"loss": float(loss.detach()), **logged, "psnr": psnr}
+        return {"loss": sum(logged.values()), **logged, "psnr": psnr}
+
+    def backward(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The gradients of a picture drawn at random, in place of the last ones; returns its :meth:`terms`."""
+        own = self.found[int(torch.randint(len(self.found), (), generator=self.generator))]
+        target = int(torch.randint(len(own.views), (), generator=self.generator))
+        terms, error = self.terms(own, target)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(sum(terms.values())).backward()
+        return terms, error
 
     def terms(self, own: Targets, target: int) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of the picture ``target``, weighted, by name; and the mean squared error of colours."""
@@ -126,7 +148,7 @@ class PerceptionTrainer:
         chosen = views.drawn(target, config.views, config.pool, self.generator)
         both = torch.cat([chosen, chosen.new_tensor([target])])
         pictures = views.pictures(both)
-        maps = field.extractor(pictures)
+        maps = field.extracted(pictures)
         semantic = maps.semantic[:-1]
         maps, novel = Maps(maps.color[:-1], semantic.detach() if config.gradient_block else semantic), maps.semantic[-1]
         camera = Camera(views.Ks[target], views.viewmats[target], width, height)
@@ -154,7 +176,7 @@ class PerceptionTrainer:
                 )
         if own.labels is not None and field.head is not None:
             labels = own.labels[chosen.cpu()].to(self.device).long()
-            raw["reference_semantics"] = lambda: losses.class_error(field.head(semantic, height, width), labels)
+            raw["reference_semantics"] = lambda: losses.class_error(field.classes(semantic, height, width), labels)
         found = {name: weights[name] * loss() for name, loss in raw.items() if weights[name]}
         return found, (traced.fine.color.detach().clamp(0, 1) - color).square().mean()
 
@@ -172,33 +194,55 @@ class PerceptionTrainer:
         fused = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)[None]
         raw = {"distill": lambda: losses.distillation(rendered, novel.flatten(1)[:, where].T)}
         if truth["labels"] is not None and field.head is not None:
-            raw["semantics"] = lambda: losses.class_error(field.head(fused, *size), truth["labels"].long()[None])
+            raw["semantics"] = lambda: losses.class_error(field.classes(fused, *size), truth["labels"].long()[None])
         if truth["instances"] is not None and field.instance_head is not None:
-            raw["instance"] = lambda: instance_error(field.instance_head(fused, *size)[0], truth["instances"].long())
+            raw["instance"] = lambda: instance_error(field.things(fused, *size)[0], truth["instances"].long())
         return raw
 
     def _truth(self, layer: Tensor | None, target: int) -> Tensor | None:
         return None if layer is None else layer[target].to(self.device)
 
     def save_checkpoint(self, path: str | Path) -> None:
-        """Everything needed to go on, in one safetensors file."""
+        """Everything needed to go on, in one safetensors file; all processes call this, the first one writes."""
+        randoms = {"random": self.generator.get_state(), "global_random": torch.get_rng_state()}
+        randoms = {name: processes.gathered(state) for name, state in randoms.items()}
+        if processes.rank():
+            return
         tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
         tensors |= adam_tensors(self.optimizer)
-        tensors |= {"random": self.generator.get_state(), "global_random": torch.get_rng_state()}
+        for name, states in randoms.items():
+            tensors |= {_of_rank(name, k): state for k, state in enumerate(states)}
         header = self.field.header() | {"iteration": str(self.iteration), "seconds": repr(self.seconds)}
+        header["scaler"] = json.dumps(self.scaler.state_dict())
         write_tensors(path, tensors, header)
 
     def load_checkpoint(self, path: str | Path) -> None:
-        """Go on from what :meth:`save_checkpoint` wrote; BadInput when it does not fit this field."""
+        """Go on from what :meth:`save_checkpoint` wrote; BadInput when it does not fit this field.
+
+        Processes that were not there when it was written draw as from the start.
+        """
         tensors, header = read_tensors(path)
         try:
+            names = json.loads(header["label_names"])
+            if names != self.field.label_names:
+                ours, theirs = (f"{len(own)} classes ({', '.join(own)})" for own in (self.field.label_names, names))
+                raise ValueError(f"expected {ours}, got {theirs}")
             saved = {name[6:]: value for name, value in tensors.items() if name.startswith("field.")}
             self.field.load_state_dict(saved)
             self.iteration, self.seconds = int(header["iteration"]), float(header["seconds"])
             restore_adam(self.optimizer, tensors)
-            self.generator.set_state(tensors["random"])
-            torch.set_rng_state(tensors["global_random"])
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(json.loads(header["scaler"]))
+            rank = processes.rank()
+            if not rank or _of_rank("random", rank) in tensors:
+                self.generator.set_state(tensors[_of_rank("random", rank)])
+                torch.set_rng_state(tensors[_of_rank("global_random", rank)])
         except KeyError as error:
             raise BadInput(f"{path}: {error.args[0]}: missing; not a checkpoint of this version") from error
         except (ValueError, TypeError, RuntimeError) as error:
             raise BadInput(f"{path}: not a checkpoint of this field: {' '.join(str(error).split())}") from error
+
+
+def _of_rank(name: str, rank: int) -> str:
+    """What the state called ``name`` is called in a checkpoint, of the process ``rank``."""
+    return f"{name}.{rank}" if rank else name

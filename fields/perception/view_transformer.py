@@ -37,7 +37,7 @@ class ViewBlock(nn.Module):
         """
         key, value = self.key_value(tokens).chunk(2, -1)
         place = self.place(differences)
-        scores = self.score(key + place - self.query(self.norm(query))[:, None])
+        scores = self.score(key + place - self.query(self.norm(query))[:, None]).to(differences)
         attention = scores.masked_fill(~valid[..., None], OFF).softmax(1) * valid[..., None]
         gathered = (attention * (value + place)).sum(1)
         return self.forward_part(query + self.out(gathered)), attention

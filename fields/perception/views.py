@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...scenes import BadInput, Camera, Frame, Scene
 from .extractor import SMALLEST
 
+PROBES = 8  # along each side of a view, and in depth, by which it is found out whether others overlap it
 TURN = 0.5  # how far apart opposite viewing directions are, as a share of the cameras' extent
 
 
@@ -56,22 +57,49 @@ class Views(nn.Module):
 
     def drawn(self, target: int, count: int, pool: float, generator: torch.Generator) -> Tensor:
         """``count`` views at random out of ``pool`` times as many that are nearest to the view ``target``, but it."""
-        size = max(count, min(len(self) - 1, round(count * pool)))
-        near = self.nearest(self.viewmats[target], size, target)
+        near = self._pool(target, count, pool)
         order = torch.randperm(len(near), generator=generator)[:count].to(near.device)
         return near[order.sort().values]
+
+    def _pool(self, target: int, count: int, pool: float) -> Tensor:
+        size = max(count, min(len(self) - 1, round(count * pool)))
+        return self.nearest(self.viewmats[target], size, target)
+
+    def alone(self, count: int, pool: float) -> list[int]:
+        """Which views show nothing, between near and far, that is in the picture of any from which :meth:`drawn` draws
+        for them."""
+        size = self.Ks.new_tensor(self.size)
+        places = [torch.linspace(0.02, 0.98, PROBES).to(size) * side for side in size]
+        x, y = torch.meshgrid(*places, indexing="ij")
+        pixels = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3)
+        nearness = torch.linspace(0, 1, PROBES).to(size)
+        depths = 1 / torch.lerp(1 / self.far, 1 / self.near, nearness)
+        found = []
+        for target, (viewmat, K) in enumerate(zip(self.viewmats, self.Ks, strict=True)):
+            points = (depths[:, None, None] * (pixels @ torch.linalg.inv(K).T)).view(-1, 3)
+            near = self._pool(target, count, pool)
+            points = (points - viewmat[:3, 3]) @ viewmat[:3, :3]  # in the world
+            points = points @ self.viewmats[near, :3, :3].mT + self.viewmats[near, None, :3, 3]
+            x, y, depth = (points @ self.Ks[near].mT).unbind(-1)
+            inside = (x >= 0) & (x < size[0] * depth) & (y >= 0) & (y < size[1] * depth)
+            if not (inside & (depth > 0)).any():
+                found.append(target)
+        return found
 
 
 def _center(viewmats: Tensor) -> Tensor:
     return -(viewmats[:, :3, :3].transpose(1, 2) @ viewmats[:, :3, 3:])[..., 0]
 
 
-def views_of(scene: Scene) -> Views:
+def views_of(scene: Scene, least: int = 1) -> Views:
     """The training frames of ``scene`` as reference views.
 
-    BadInput: pictures of different sizes or too small, or nothing that tells how far away the scene is.
+    BadInput: fewer than ``least``, pictures of different sizes or too small, or nothing that tells how far away the
+    scene is.
     """
     frames = scene.split("train")
+    if len(frames) < least:
+        raise BadInput(f"{scene.name}: reference views: expected at least {least}, got {len(frames)}")
     size = frames[0].camera.width, frames[0].camera.height
     if min(size) < SMALLEST:
         raise BadInput(f"{scene.name}: pictures: expected at least {SMALLEST} pixels along a side, got {min(size)}")

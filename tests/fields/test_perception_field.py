@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 from semaflow.fields.perception.adapt import adapted
-from semaflow.fields.perception.config import ABLATIONS, PRESETS, preset
+from semaflow.fields.perception.config import ABLATIONS, PRESETS, SIZES, preset
 from semaflow.fields.perception.extractor import Extractor
 from semaflow.fields.perception.field import PerceptionField
 from semaflow.fields.perception.head import FpnHead, PixelHead, UNetHead
@@ -266,9 +266,72 @@ def test_a_trained_field_goes_on_with_an_instance_head():
     again = adapted(field, field.config.replaced(instances=5, iterations=7)).eval().look_at(small.views())
     assert torch.equal(field.render(HERE, 0.0, ("logits",)).logits, again.render(HERE, 0.0, ("logits",)).logits)
     assert again.render(HERE, 0.0, ("instances",)).instances.shape[-1] == 5
-    for changes in ({"width": 4}, {"depth": 1}, {"head": "fpn"}):
-        with pytest.raises(BadInput, match="settings: "):
-            adapted(field, field.config.replaced(**changes))
+    bare = adapted(again, again.config.replaced(instances=0))
+    assert bare.instance_head is None
+    for (name, a), b in zip(field.named_parameters(), bare.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize(
+    "changes", [{"views": 2}, {"views": 4}, {"coarse": 9, "importance": 0}, {"precision": "bfloat16"}, {"rays": 9}]
+)
+def test_a_trained_field_goes_on_with_other_settings(changes):
+    field = looking()
+    again = adapted(field, field.config.replaced(**changes))
+    for (name, a), b in zip(field.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    again.eval().look_at(small.views())
+    assert again.render(HERE, 0.0, ("color", "logits")).logits.isfinite().all()
+    trainer = PerceptionTrainer(again, [small.targets()])
+    while not trainer.finished:
+        assert trainer.step()["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"width": 4}, "'width': expected 8, as the run's networks have, got 4"), ({"depth": 1}, "'depth'"),
+        ({"heads": 4}, "'heads'"), ({"head": "fpn", "instances": 3}, "'head': expected 'unet'"),
+        ({"octaves": 3}, "'octaves'"), ({"rendering": "attention"}, "'rendering'"),
+        ({"widths": (4, 4, 6, 9)}, "'widths'"), ({"head_width": 7}, "'head_width'"),
+        ({"ratio": 3}, "'ratio'"), ({"concatenate": True}, "'concatenate'"),
+    ],
+)  # fmt: skip
+def test_settings_of_other_networks_are_refused(changes, line):
+    field = looking()
+    with pytest.raises(BadInput, match=line):
+        adapted(field, field.config.replaced(**changes))
+
+
+def test_whatever_changes_a_network_is_refused_by_name():
+    """No setting that changes the names or shapes of tensors may pass as one that does not."""
+    field = looking()
+    shapes = {name: value.shape for name, value in field.state_dict().items() if not name.startswith("views.")}
+    for setting in dataclasses.fields(field.config):
+        value = getattr(field.config, setting.name)
+        if setting.name in SIZES or setting.name == "instances" or isinstance(value, str):
+            continue
+        other = not value if isinstance(value, bool) else value + 1
+        made = adapted(field, field.config.replaced(**{setting.name: other}))
+        assert {name: value.shape for name, value in made.state_dict().items()} == shapes, setting.name
+
+
+def test_pictures_that_no_other_overlaps_are_found():
+    assert small.views().alone(3, 2.0) == []
+    seen = [*small.cameras(4), Camera.look_at((0, -3, 0), (0, -9, 0), small.WIDTH, small.HEIGHT)]
+    for near in (1.0, 5.0):
+        matrices = torch.stack([c.viewmat for c in seen]), torch.stack([c.K for c in seen])
+        views = Views(small.views().images, *matrices, near, 6.0)
+        assert views.alone(2, 2.0) == [4]
+        for k, camera in enumerate(seen):  # as rendering finds it
+            others = torch.tensor([j for j in range(5) if j != k])
+            field = small.field(views=4).eval()
+            field.look_at(Views(views.images[others], views.viewmats[others], views.Ks[others], near, 6.0))
+            if k == 4:
+                with pytest.raises(BadInput, match="sees nothing"):
+                    field.render(camera, 0.0)
+            else:
+                field.render(camera, 0.0)
 
 
 @pytest.mark.parametrize("changes", ABLATIONS.values(), ids=ABLATIONS)

@@ -8,7 +8,7 @@ from semaflow.fields.perception.field import PerceptionField
 from semaflow.fields.perception.targets import targets
 from semaflow.fields.perception.trainer import PerceptionTrainer
 from semaflow.fields.perception.views import views_of
-from semaflow.scenes import BadInput, simulate
+from semaflow.scenes import BadInput, Camera, simulate
 
 from tests.reference import perception_views as small
 
@@ -76,8 +76,16 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened(tmp_path):
 def test_a_checkpoint_of_other_classes_is_refused(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     PerceptionTrainer(small.field(classes=3), [small.targets()]).save_checkpoint(path)
-    with pytest.raises(BadInput, match="not a checkpoint of this field"):
+    line = r"not a checkpoint of this field: expected 4 classes \(class 0, .*\), got 3 classes \(.*class 2\)$"
+    with pytest.raises(BadInput, match=line):
         PerceptionTrainer(small.field(classes=4), [small.targets()]).load_checkpoint(path)
+
+
+def test_a_picture_that_no_other_overlaps_is_refused():
+    found = small.targets()
+    found.views.viewmats[3] = Camera.look_at((0, -3, 0), (0, -9, 0), 4, 4).viewmat
+    with pytest.raises(BadInput, match="noise: training frame 3: shows nothing that a reference view shows"):
+        PerceptionTrainer(small.field(), [found])
 
 
 def test_a_scene_of_too_few_pictures_is_refused():

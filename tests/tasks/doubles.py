@@ -30,7 +30,7 @@ class BallsField:
     """Looks like a GaussianField: ``body`` [N] says what each Gaussian belongs to."""
 
     kind = primitives = "gaussians"
-    names = ()
+    names, slots = (), 0
 
     def __init__(self, semantic: bool = True, noise: float = 0.05):
         ball = sphere(160) * RADIUS
@@ -181,7 +181,7 @@ class BallsFlow:
     ``since``: before this time the class of the red ball is not known.
     """
 
-    kind, names = "flow", ()
+    kind, names, slots = "flow", (), 0
 
     def __init__(self, since: float = 0.0):
         self.balls, self.since = BallsField(), since

@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from semaflow.tasks.baselines import teacher_alone
 from semaflow.tasks.evaluate import evaluate
 from semaflow.tasks.report import print_table
 from semaflow.tasks.run import Run
-from semaflow.tasks.scores import image_quality, label_quality, mask_quality, track_quality
+from semaflow.tasks.scores import image_quality, instance_quality, label_quality, mask_quality, track_quality
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.targets import Target, labelled, targets
 
@@ -120,6 +121,41 @@ def test_wrong_and_missing_classes_cost_what_they_should(field, scene):
     unlabelled = frame.with_layers(label=None)
     assert label_quality(field, [unlabelled, frame], scene.label_names)["frames"] == 1
     assert label_quality(field, [unlabelled], scene.label_names) == {}
+
+
+def test_labels_are_scored_by_class_and_image_by_image_too(field, scene):
+    frames = [frame.with_layers(label=frame.label.clone()) for frame in scene.frames[:2]]
+    truth = frames[0].label
+    floor = truth == 0
+    truth[(torch.arange(64) < 16) & floor] = RED  # a part of the floor is wrong in one of two images
+    scores = label_quality(field, frames, scene.label_names)
+    wrong, red = ((torch.arange(64) < 16) & floor).sum().item(), (scene.frames[0].label == RED).sum().item()
+    everywhere = red + (frames[1].label == RED).sum().item()
+    assert scores["average_accuracy"] == pytest.approx((2 + everywhere / (everywhere + wrong)) / 3, abs=0.02)
+    assert scores["per_image"]["average_accuracy"] == pytest.approx((1 + (2 + red / (red + wrong)) / 3) / 2, abs=0.02)
+    assert scores["per_image"]["accuracy"] == pytest.approx(scores["accuracy"], abs=0.002)
+    assert scores["per_image"]["miou"] > scores["miou"]
+    unknown = scene.frames[2].with_layers(label=torch.full((48, 64), -1))
+    assert label_quality(field, [*frames, unknown], scene.label_names) == scores
+    assert label_quality(field, [unknown], scene.label_names) == {}
+
+
+def test_single_things_are_scored_by_both_rules(scene):
+    def told(of):
+        slots = torch.nn.functional.one_hot(of.clamp_min(0), 4) * torch.tensor([5.0, 5.0, 5.0, 20.0])
+        return SimpleNamespace(render=lambda *_, **__: SimpleNamespace(instances=slots), slots=4)
+
+    frame = scene.frames[0]
+    good = instance_quality(told(frame.instance), [frame])
+    assert good["ap"]["0.5"] == good["ap"]["0.95"] == good["coco_ap"]["0.75"] == good["coco_mean"] == 1.0
+    missed = instance_quality(told(torch.where(frame.instance == BLUE, 0, frame.instance)), [frame])
+    assert missed["ap"]["0.5"] == pytest.approx(2 / 3) and missed["images"] == 1
+    split = torch.where((frame.instance == 0) & (torch.arange(64) < 8), 3, frame.instance)
+    assert instance_quality(told(split), [frame])["ap"]["0.5"] == 1.0  # what nothing is matched to costs nothing
+    assert instance_quality(told(split), [frame])["coco_ap"]["0.5"] < 1.0  # but by COCO's rule, where it is sure
+    assert instance_quality(SimpleNamespace(slots=0), [frame]) == {}
+    assert instance_quality(told(split), [frame.with_layers(instance=None)]) == {}
+    json.dumps(good, allow_nan=False)
 
 
 def test_labels_of_other_classes_are_refused(field, scene):

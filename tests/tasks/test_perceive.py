@@ -1,14 +1,19 @@
 """``semaflow perceive``: training, tuning and evaluation as run folders, and one line for what cannot be used."""
 
 import dataclasses
+import json
+import shutil
 
 import pytest
 import torch
-from semaflow.scenes import Frame, load, simulate
+from semaflow.fields.perception.trainer import PerceptionTrainer
+from semaflow.scenes import Camera, Frame, load, simulate
 from semaflow.scenes.files import read_json
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.run import Run
 
+from tests.reference import perception_views as small
+from tests.reference.perception_processes import torchrun
 from tests.reference.perception_views import SMALL
 
 SET = [f"--set={name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in SMALL.items()]
@@ -32,17 +37,22 @@ def places(tmp_path_factory):
     return folder
 
 
-def test_a_run_of_many_rooms_is_evaluated_on_another(places):
+def test_a_run_of_many_rooms_is_evaluated_on_another(places, capsys):
     run = Run.open(places / "run")
     assert run.config["method"] == "perception" and len(run.scenes) == 2 and run.field.views is None
     assert read_json(places / "run" / "metrics.json")["iterations"] == SMALL["iterations"]
     figures = places / "figures.json"
     assert main(["perceive", "eval", str(places / "run"), str(places / "room100"), "--json", str(figures)]) == 0
     found = read_json(figures)
-    assert found["frames"] == 2 and 3 < found["psnr"] < 60 and 0 <= found["labels"]["miou"] <= 1
+    assert found["frames"] == 2 and found["held_out"] and 3 < found["psnr"] < 60 and 0 < found["ssim"] < 1
+    labels = found["labels"]
+    for figures in (labels, labels["per_image"]):
+        assert all(0 <= figures[name] <= 1 for name in ("miou", "accuracy", "average_accuracy"))
+    assert labels["frames"] == 2 and "instances" not in found
+    assert "labels: mean accuracy of classes" in capsys.readouterr().out
 
 
-def test_a_run_is_tuned_on_one_room_with_instances(places):
+def test_a_run_is_tuned_on_one_room_with_instances(places, capsys):
     scene = load(places / "room100")
     things = 1 + max(int(frame.instance.max()) for frame in scene.frames)
     tuned = places / "tuned"
@@ -53,12 +63,17 @@ def test_a_run_is_tuned_on_one_room_with_instances(places):
     shown = run.field.render(camera, 0.0, ("color", "logits", "instances"))
     assert shown.instances.shape == (24, 32, things) and len(run.field.views) == 5
     assert torch.equal(run.field.views.viewmats, torch.stack([f.camera.viewmat for f in run.scene.split("train")]))
-    assert main(["eval", str(tuned)]) == 0
+    measured = read_json(tuned / "metrics.json")
+    assert {"0.5", "0.75", "0.95"} < set(measured["instances"]["ap"]) == set(measured["instances"]["coco_ap"])
+    assert 0 <= measured["instances"]["coco_mean"] <= 1 and measured["instances"]["images"] == 2
+    capsys.readouterr()
+    for command in (["perceive", "eval", str(tuned), str(places / "room100")], ["eval", str(tuned)]):
+        assert main(command) == 0
+        assert "AP at 0.75 (COCO's rule)" in capsys.readouterr().out
+    assert read_json(tuned / "metrics.json")["instances"] == measured["instances"]
 
 
 def test_an_interrupted_training_goes_on(places, monkeypatch):
-    from semaflow.fields.perception.trainer import PerceptionTrainer
-
     step, run = PerceptionTrainer.step, places / "interrupted"
 
     def interrupted(self):
@@ -78,6 +93,18 @@ def test_an_interrupted_training_goes_on(places, monkeypatch):
         assert torch.allclose(a, b, atol=1e-5), name
 
 
+def test_two_processes_make_one_run(places):
+    rooms, run = [places / "room0", places / "room1"], places / "together"
+    settings = ("--preset", "tiny", *SET, "--set=log_every=1")
+    made = torchrun("semaflow.tasks", "perceive", "train", *rooms, "-o", run, *settings)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.count("2 scene(s)") == 1  # one of them speaks
+    logged = [json.loads(row)["iteration"] for row in (run / "log.jsonl").read_text().splitlines()]
+    assert logged == [1, 2, 3] and not (run / "checkpoint.safetensors").exists()
+    assert Run.open(run).field.label_names == Run.open(places / "run").field.label_names
+    assert main(["perceive", "eval", str(run), str(places / "room100")]) == 0
+
+
 def line(capsys, *arguments) -> str:
     capsys.readouterr()
     assert main(["perceive", *map(str, arguments)]) == 2
@@ -89,6 +116,7 @@ def line(capsys, *arguments) -> str:
 def test_bad_input_is_one_line(places, capsys, tmp_path):
     run, room, new = places / "run", places / "room0", tmp_path / "new"
     few = saved(tmp_path / "few", 0, train=[0, 1, 2], test=[5])
+    lone = saved(tmp_path / "lone", 0, train=[0, 1], test=[5])
     other = saved(tmp_path / "other", 0, label_names=[f"thing {k}" for k in range(17)])
     untested = saved(tmp_path / "untested", 0, test=[])
     assert "expected at least one" in line(capsys, "train", "-o", new)
@@ -99,11 +127,64 @@ def test_bad_input_is_one_line(places, capsys, tmp_path):
     assert "holds a run already" in line(capsys, "train", room, "-o", run)
     assert "not a run folder" in line(capsys, "tune", room, "--from", room, "-o", new)
     assert "labels: expected classes among wall, floor" in line(capsys, "tune", other, "--from", run, "-o", new)
-    assert "settings: " in line(capsys, "tune", room, "--from", run, "-o", new, "--set=width=16")
+    width = line(capsys, "tune", room, "--from", run, "-o", new, "--set=width=16")
+    assert "setting 'width': expected 8, as the run's networks have, got 16" in width
+    beside = line(capsys, "tune", room, "--from", run, "-o", new, "--set=views=9")
+    assert "expected at least 9 beside the target, got 4" in beside
+    unknown = line(capsys, "train", room, "-o", new, "--set=precision=float8")
+    assert "setting 'precision': expected one of float32, bfloat16, float16, got 'float8'" in unknown
     assert "no test frames" in line(capsys, "eval", run, untested)
     assert "labels: expected classes among" in line(capsys, "eval", run, other)
+    assert ": reference views: expected at least 3, got 2" in line(capsys, "eval", run, lone)
     assert "not a run folder" in line(capsys, "train", "-o", room, "--resume")
     assert not new.exists()
+
+
+def test_views_beside_all_references_are_one_line(places, capsys, tmp_path):
+    scene = load(places / "room0")
+    for name, which in (("away", scene.test[0]), ("apart", scene.train[2])):
+        frames = list(scene.frames)
+        skyward = Camera.look_at((0, 0, 50), (0, 0, 60), 4, 4, up=(0, 1, 0)).viewmat  # from far above the room
+        camera = dataclasses.replace(frames[which].camera, viewmat=skyward)
+        layers = {layer: getattr(frames[which], layer) for layer in ("image", "depth", "label")}
+        frames[which] = Frame(frames[which].name, camera, frames[which].time, **layers)
+        dataclasses.replace(scene, frames=frames).save(tmp_path / name)
+    shown = line(capsys, "eval", places / "run", tmp_path / "away")
+    assert f"{scene.frames[scene.test[0]].name}: camera: sees nothing that a reference view shows" in shown
+    shown = line(capsys, "train", tmp_path / "apart", "-o", tmp_path / "run", "--preset=tiny", *SET)
+    assert "training frame 2: shows nothing that a reference view shows" in shown
+
+
+def test_labels_outside_the_class_map_are_one_line(places, capsys, tmp_path):
+    scene = load(places / "room0")
+    beyond = [frame.with_layers(label=torch.where(frame.label == 1, 99, frame.label)) for frame in scene.frames]
+    dataclasses.replace(scene, frames=beyond).save(tmp_path / "beyond")
+    count = len(scene.label_names)
+    expected = f"label: expected ids in -1..{count - 1}, got 99"
+    assert expected in line(capsys, "train", tmp_path / "beyond", "-o", tmp_path / "run", "--preset=tiny", *SET)
+    assert expected in line(capsys, "tune", tmp_path / "beyond", "--from", places / "run", "-o", tmp_path / "run")
+    assert expected in line(capsys, "eval", places / "run", tmp_path / "beyond")
+
+
+def test_a_checkpoint_of_another_class_count_is_one_line(places, capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(places / "run", run)
+    (run / "field.safetensors").unlink()
+    PerceptionTrainer(small.field(classes=3), [small.targets()]).save_checkpoint(run / "checkpoint.safetensors")
+    shown = line(capsys, "train", "-o", run, "--resume")
+    count = len(Run.open(places / "run").field.label_names)
+    assert f"checkpoint.safetensors: not a checkpoint of this field: expected {count} classes (wall" in shown
+    assert "got 3 classes (class 0, class 1, class 2)" in shown
+
+
+def test_a_run_is_tuned_with_other_settings(places, tmp_path):
+    for number, changes in enumerate((["views=2", "coarse=9", "importance=2"], ["precision=bfloat16", "views=4"])):
+        made = tmp_path / f"tuned{number}"
+        settings = [f"--set={change}" for change in (*changes, "iterations=1")]
+        start = ["--from", str(places / "run"), "-o", str(made)]
+        assert main(["perceive", "tune", str(places / "room100"), *start, *settings]) == 0
+        assert "psnr" in read_json(made / "metrics.json")
+    assert Run.open(made).field.config.precision == "bfloat16"
 
 
 def test_missing_depth_is_said_once_or_refused_when_asked_for(places, capsys, tmp_path):
