@@ -50,6 +50,12 @@ class SegmentationScore:
         nothing = torch.where(predicted < 0, self.classes, predicted)  # a class that no true pixel has
         self._matrices.append(confusion(truth, nothing, self.classes + 1).cpu())
 
+    def __add__(self, other: SegmentationScore) -> SegmentationScore:
+        """The images of both."""
+        joined = SegmentationScore(self.classes)
+        joined._matrices = self._matrices + other._matrices
+        return joined
+
     @property
     def images(self) -> int:
         """How many images with any true label were added."""

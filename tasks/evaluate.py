@@ -21,7 +21,8 @@ from .scores import (
     Remembered,
     image_quality,
     instance_quality,
-    label_quality,
+    label_figures,
+    label_score,
     mask_quality,
     track_quality,
 )
@@ -99,15 +100,19 @@ def field_masks(field, frame: Frame, selections: dict[str, Selection]) -> Predic
 def labels_quality(field, scene: Scene, split: LabelSplit) -> dict:
     """Scores of the classes of ``field``, where it knows any, in the frames that ``split`` leaves to be tested.
 
-    Returns ``labels`` of test cameras and ``labels_train`` of training cameras, as from :func:`label_quality`; without
-    those that no frame has labels for.
+    Returns ``labels`` of test cameras and ``labels_train`` of training cameras, as from :func:`label_figures`, and
+    ``labels_unseen`` of both together where ``split`` leaves frames of both; without those that no frame has labels
+    for.
     """
     if not field.label_names:
         return {}
     tested = split.tested(scene)
     scores = {"labels": tested["test"], "labels_train": tested["train"]}
-    scores = {key: label_quality(field, frames, scene.label_names) for key, frames in scores.items()}
-    return {key: quality for key, quality in scores.items() if quality}
+    scores = {key: label_score(field, frames, scene.label_names) for key, frames in scores.items()}
+    if all(score.images for score in scores.values()):
+        scores["labels_unseen"] = scores["labels"] + scores["labels_train"]
+    figures = {key: label_figures(score, scene.label_names) for key, score in scores.items()}
+    return {key: quality for key, quality in figures.items() if quality}
 
 
 def things_quality(field, scene: Scene) -> dict:

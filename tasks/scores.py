@@ -153,15 +153,9 @@ def mask_quality(frames: Sequence[Frame], found: Sequence[Target], predict: Call
 
 
 @torch.no_grad()
-def label_quality(field, frames: Sequence[Frame], label_names: Sequence[str]) -> dict:
-    """Scores of the classes that ``field`` shows in ``frames`` against their labels, as of :class:`SegmentationScore`.
-
-    Returns:
-        Of all frames' pixels together, ``miou``: mean IoU over the classes that the labels have;
-        ``accuracy``: share of the labelled pixels; ``average_accuracy``: mean over the classes of the share of
-        their pixels; ``iou`` of each class by name. ``per_image``: the first three as means over frames.
-        ``frames``: how many had labels. A pixel of which the field knows nothing is wrong. Empty when no frame
-        has labels.
+def label_score(field, frames: Sequence[Frame], label_names: Sequence[str]) -> SegmentationScore:
+    """The classes that ``field`` shows in those of ``frames`` that have labels, beside these. A pixel of which the
+    field knows nothing is wrong.
 
     Raises BadInput: a field of other classes, or labels beyond ``label_names``.
     """
@@ -169,15 +163,27 @@ def label_quality(field, frames: Sequence[Frame], label_names: Sequence[str]) ->
         ours, theirs = (", ".join(names) or "none" for names in (field.label_names, label_names))
         raise BadInput(f"labels: the field knows other classes ({ours}) than the scene ({theirs})")
     frames, count = [frame for frame in frames if frame.has("label")], len(label_names)
-    if not frames:
-        return {}
     score = SegmentationScore(count)
+    if not frames:
+        return score
     with bar() as progress:
         task = progress.add_task("labels", total=len(frames), note="")
         for frame in progress.track(frames, task_id=task):
             truth = label_map(frame, count)
             found = field.render(frame.camera, frame.time, channels=("logits",)).labels.cpu()
             score.add(found, truth)
+    return score
+
+
+def label_figures(score: SegmentationScore, label_names: Sequence[str]) -> dict:
+    """What a score says.
+
+    Returns:
+        Of all frames' pixels together, ``miou``: mean IoU over the classes that the labels have;
+        ``accuracy``: share of the labelled pixels; ``average_accuracy``: mean over the classes of the share of
+        their pixels; ``iou`` of each class by name. ``per_image``: the first three as means over frames.
+        ``frames``: how many had labels. Empty when none had.
+    """
     if not score.images:
         return {}
     found = score.scores()

@@ -10,7 +10,7 @@ from semaflow.fields.gaussians.field import GaussianField
 from semaflow.fields.motion import NodeScaffold
 from semaflow.scenes import BadInput
 from semaflow.scenes.files import read_tensors, write_tensors
-from semaflow.tasks.scores import label_quality
+from semaflow.tasks.scores import label_figures, label_score
 
 from tests.tasks.doubles import BLUE, FLOOR, RED, BallsField, balls_scene
 
@@ -57,7 +57,8 @@ def test_every_gaussian_is_of_its_class_and_new_views_are_labelled(world, field,
     assert (shares.argmax(1) == world.body).float().mean() > 0.98
     knowing = copy.deepcopy(field)
     knowing.set_classes(shares, scene.label_names)
-    assert label_quality(knowing, scene.split("test"), scene.label_names)["miou"] > 0.97
+    score = label_score(knowing, scene.split("test"), scene.label_names)
+    assert label_figures(score, scene.label_names)["miou"] > 0.97
 
 
 def test_what_no_labelled_pixel_shows_is_of_the_class_of_what_it_moves_with(world, field, scene):

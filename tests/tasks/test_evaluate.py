@@ -14,11 +14,22 @@ from semaflow.tasks.baselines import teacher_alone
 from semaflow.tasks.evaluate import evaluate
 from semaflow.tasks.report import print_table
 from semaflow.tasks.run import Run
-from semaflow.tasks.scores import image_quality, instance_quality, label_quality, mask_quality, track_quality
+from semaflow.tasks.scores import (
+    image_quality,
+    instance_quality,
+    label_figures,
+    label_score,
+    mask_quality,
+    track_quality,
+)
 from semaflow.tasks.selection import Selection
 from semaflow.tasks.targets import Target, labelled, targets
 
 from tests.tasks.doubles import BLUE, RED, BallsField, BallsRun, BallsTeacher, balls_scene
+
+
+def label_quality(field, frames, label_names):
+    return label_figures(label_score(field, frames, label_names), label_names)
 
 
 @pytest.fixture(scope="module")

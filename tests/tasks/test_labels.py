@@ -52,6 +52,10 @@ def test_unlabelled_frames_are_labelled_and_measured(completed):
     assert made.split == LabelSplit.completion(8, 50) and made.split.filmed == list(range(8))
     metrics = read_json(completed / "metrics.json")
     assert metrics["labels_train"]["frames"] == 4 and 0 < metrics["labels"]["frames"] < 4
+    both = metrics["labels_unseen"]
+    assert both["frames"] == metrics["labels_train"]["frames"] + metrics["labels"]["frames"]
+    ends = sorted(metrics[key]["accuracy"] for key in ("labels_train", "labels"))
+    assert ends[0] <= both["accuracy"] <= ends[1]
     truth = torch.stack([frame.label for frame in made.split.tested(made.scene)["train"]])
     assert metrics["labels_train"]["accuracy"] > truth.flatten().bincount().max() / truth.numel() + 0.2
     assert made.field.label_names == made.scene.label_names and "features" not in [p.name for p in completed.iterdir()]
