@@ -12,7 +12,7 @@ import torch
 from ..fields.perception.adapt import adapted
 from ..fields.perception.config import PRESETS, PerceptionConfig, preset
 from ..fields.perception.field import PerceptionField
-from ..fields.perception.targets import targets
+from ..fields.perception.targets import Targets, targets
 from ..fields.perception.trainer import PerceptionTrainer
 from ..fields.perception.views import views_of
 from ..fields.perception.weights import load_weights
@@ -93,7 +93,7 @@ def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = 
     field = PerceptionField(config, scenes[0].label_names)
     if config.weights:
         load_weights(field.extractor, config.weights)
-    trainer = PerceptionTrainer(field.to(device()), list(map(targets, scenes)), tuple(changes))
+    trainer = PerceptionTrainer(field.to(device()), _targets(scenes, config), tuple(changes))
     return learn(_made(output, sources, scenes, config, format, options), trainer)
 
 
@@ -110,7 +110,7 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     config = before.config.replaced(**{**TUNING, **changes})
     scene = in_classes(with_classes(load(source, format, **(options or {}))), before.label_names)
     torch.manual_seed(config.seed)
-    trainer = PerceptionTrainer(adapted(before, config).to(device()), [targets(scene)], tuple(changes))
+    trainer = PerceptionTrainer(adapted(before, config).to(device()), _targets([scene], config), tuple(changes))
     return learn(_made(output, [source], [scene], config, format, options), trainer)
 
 
@@ -121,7 +121,7 @@ def resume_perception(made: Run) -> Run:
         raise BadInput(f"{checkpoint}: no such file; start again in another folder")
     config = PerceptionConfig().replaced(**made.config["settings"])
     field = PerceptionField(config, made.scene.label_names).to(device())
-    trainer = PerceptionTrainer(field, list(map(targets, made.scenes)))
+    trainer = PerceptionTrainer(field, _targets(made.scenes, config))
     trainer.load_checkpoint(checkpoint)
     return learn(made, trainer)
 
@@ -147,6 +147,10 @@ def opened(folder: str | Path) -> Run:
     if found.config["method"] != PerceptionField.kind:
         raise BadInput(f"{folder}: method: expected a run of perceive, got {found.config['method']!r}")
     return found
+
+
+def _targets(scenes: list[Scene], config: PerceptionConfig) -> list[Targets]:
+    return [targets(scene, config.window) for scene in scenes]
 
 
 def _made(output: str | Path, sources: Sequence[str | Path], scenes: list[Scene], config: PerceptionConfig,

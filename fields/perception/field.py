@@ -19,8 +19,8 @@ from .network import Aggregation
 from .state import PerceptionState
 from .views import Views
 
-FORMAT = 1
-BUFFERS = ("images", "viewmats", "Ks", "near", "far")  # of views
+FORMAT = 2
+BUFFERS = ("images", "viewmats", "Ks", "near", "far", "times", "window")  # of views
 BATCH = 8  # views whose maps are made at once
 
 
@@ -85,7 +85,7 @@ class PerceptionField(Field):
         return PerceptionState(self, float(time))
 
     def trajectories(self, points: Tensor, time: float, times: Tensor) -> Tensor:
-        """Nothing moves: ``points`` [N, 3] at all ``times`` [T], [N, T, 3]."""
+        """Nothing is followed: ``points`` [N, 3] at all ``times`` [T], [N, T, 3]."""
         return points[:, None].repeat(1, len(times), 1)
 
     def save(self, folder: str | Path) -> None:

@@ -16,15 +16,20 @@ class Views(nn.Module):
 
     Args:
         images: [N, 3, H, W] uint8. viewmats: [N, 4, 4]. Ks: [N, 3, 3]. near, far: z-depths between which matter is.
+        times: [N] in 0..1; None: all 0. window: how far apart in time two views may be that show the same things;
+            from 1 on, as if nothing moved.
     """
 
-    def __init__(self, images: Tensor, viewmats: Tensor, Ks: Tensor, near, far):
+    def __init__(self, images: Tensor, viewmats: Tensor, Ks: Tensor, near, far, times: Tensor | None = None,
+                 window=1.0):
         super().__init__()
         self.register_buffer("images", images)
         self.register_buffer("viewmats", viewmats)
         self.register_buffer("Ks", Ks)
         self.register_buffer("near", torch.as_tensor(near, dtype=torch.float32))
         self.register_buffer("far", torch.as_tensor(far, dtype=torch.float32))
+        self.register_buffer("times", torch.zeros(len(images)) if times is None else times)
+        self.register_buffer("window", torch.as_tensor(window, dtype=torch.float32))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -38,8 +43,9 @@ class Views(nn.Module):
         """The ``chosen`` pictures, [V, 3, H, W] in 0..1."""
         return self.images[chosen].to(self.viewmats.dtype) / 255
 
-    def nearest(self, viewmat: Tensor, count: int, without: int | None = None) -> Tensor:
-        """The ``count`` views nearest to a camera in place and direction, nearest first; ``without`` is left out.
+    def nearest(self, viewmat: Tensor, time: float, count: int, without: int | None = None) -> Tensor:
+        """The ``count`` views nearest to a camera in place and direction, nearest first, of those within the window
+        about ``time``; where these are fewer, those nearest in time. ``without`` is left out.
 
         BadInput: there are fewer.
         """
@@ -50,14 +56,20 @@ class Views(nn.Module):
         extent = (theirs - theirs.mean(0)).norm(dim=-1).amax().clamp_min(1e-6)
         turn = 1 - self.viewmats[:, 2, :3] @ viewmat[2, :3]
         distance = (theirs - own).norm(dim=-1) / extent + TURN * turn
+        apart = (self.times - time).abs()
         if without is not None:
-            distance[without] = torch.inf
+            distance[without] = apart[without] = torch.inf
+        least = apart.sort().values[count - 1]
+        distance[apart > torch.maximum(least, self.window) + 1e-6] = torch.inf
         return distance.argsort(stable=True)[:count]
 
     def drawn(self, target: int, count: int, pool: float, generator: torch.Generator) -> Tensor:
-        """``count`` views at random out of ``pool`` times as many that are nearest to the view ``target``, but it."""
-        size = max(count, min(len(self) - 1, round(count * pool)))
-        near = self.nearest(self.viewmats[target], size, target)
+        """``count`` views at random out of ``pool`` times as many that are nearest to the view ``target``, but it, of
+        those within the window about it."""
+        time = self.times[target]
+        within = int(((self.times - time).abs() <= self.window + 1e-6).sum()) - 1
+        size = max(count, min(within, round(count * pool)))
+        near = self.nearest(self.viewmats[target], time, size, target)
         order = torch.randperm(len(near), generator=generator)[:count].to(near.device)
         return near[order.sort().values]
 
@@ -66,8 +78,8 @@ def _center(viewmats: Tensor) -> Tensor:
     return -(viewmats[:, :3, :3].transpose(1, 2) @ viewmats[:, :3, 3:])[..., 0]
 
 
-def views_of(scene: Scene) -> Views:
-    """The training frames of ``scene`` as reference views.
+def views_of(scene: Scene, window: float = 1.0) -> Views:
+    """The training frames of ``scene`` as reference views; ``window`` as of :class:`Views`.
 
     BadInput: pictures of different sizes or too small, or nothing that tells how far away the scene is.
     """
@@ -84,7 +96,8 @@ def views_of(scene: Scene) -> Views:
     images = torch.stack([(255 * frame.image).round().to(torch.uint8) for frame in frames]).permute(0, 3, 1, 2)
     viewmats = torch.stack([frame.camera.viewmat for frame in frames])
     Ks = torch.stack([frame.camera.K for frame in frames])
-    return Views(images.contiguous(), viewmats, Ks, *bounds(scene, frames))
+    times = torch.tensor([frame.time for frame in frames])
+    return Views(images.contiguous(), viewmats, Ks, *bounds(scene, frames), times, window)
 
 
 def bounds(scene: Scene, frames: list[Frame]) -> tuple[float, float]:

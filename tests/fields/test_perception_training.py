@@ -39,7 +39,7 @@ def test_a_room_never_seen_is_shown_and_its_classes_are_told(trained):
     for frame in unseen.split("test"):
         shown = trained.render(frame.camera, 0.0, ("color", "depth", "logits"))
         ours.append(metrics.psnr(shown.color.clamp(0, 1), frame.image))
-        near = views.pictures(views.nearest(frame.camera.viewmat, trained.config.views))
+        near = views.pictures(views.nearest(frame.camera.viewmat, 0.0, trained.config.views))
         mean.append(metrics.psnr(near.mean(0).permute(1, 2, 0), frame.image))
         depths.append(((shown.depth - frame.depth).abs() / frame.depth).median().item())
         matrix += metrics.confusion(frame.label, shown.labels, count)
