@@ -19,6 +19,7 @@ from ..fields.perception.weights import load_weights
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import write_json
 from ..scenes.labels import common_classes, in_classes, with_classes
+from . import perceive_labels
 from .device import device
 from .fit import machine, pairs, peak_memory, plain, resume
 from .progress import console
@@ -47,10 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     testing.add_argument("run", help="run folder")
     testing.add_argument("scene", help="scene, seen before or not")
     testing.add_argument("--json", metavar="FILE", help="write the figures here too")
+    labelling = add("labels", "give the frames of a scene labels")
+    perceive_labels.add_arguments(labelling)
     for sub in (training, tuning):
         sub.add_argument("-o", "--output", required=True, metavar="RUN", help="run folder to make")
         sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
-    for sub in (training, tuning, testing):
+    for sub in (training, tuning, testing, labelling):
         sub.add_argument("--format", default=None, help="format of the scenes")
         sub.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of their reader")
 
@@ -64,6 +67,10 @@ def run(arguments: argparse.Namespace) -> None:
         console.print(f"{arguments.scene}: {', '.join(shown)}")
         if arguments.json:
             write_json(arguments.json, figures)
+        return
+    if arguments.step == "labels":
+        perceive_labels.label(arguments.run, arguments.scene, arguments.output, arguments.format, options,
+                              arguments.rendered, arguments.window)  # fmt: skip
         return
     changes = dict(pairs(arguments.set, "--set"))
     if arguments.step == "tune":

@@ -13,7 +13,7 @@ from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
 from ..field import Field, check_header
 from .config import PerceptionConfig, checked
-from .extractor import Extractor, Maps
+from .extractor import SMALLEST, Extractor, Maps
 from .head import head
 from .network import Aggregation
 from .state import PerceptionState
@@ -75,6 +75,20 @@ class PerceptionField(Field):
             joined = (torch.cat(own) for own in zip(*parts, strict=True))
             self._maps = Maps(*(maps.to(memory_format=torch.channels_last) for maps in joined))
         return self._maps
+
+    @torch.no_grad()
+    def classify(self, image: Tensor) -> Tensor:
+        """Class scores [H, W, C] of a picture [H, W, 3] in 0..1 by its own map alone, without other views or cameras.
+
+        BadInput: a field without classes, or a picture that is too small.
+        """
+        if self.head is None:
+            raise BadInput("logits: this field has learned no classes")
+        height, width = image.shape[:2]
+        if min(height, width) < SMALLEST:
+            raise BadInput(f"picture: expected at least {SMALLEST} pixels along a side, got {min(height, width)}")
+        picture = image.permute(2, 0, 1)[None].to(next(self.parameters()))
+        return self.head(self.extractor(picture).semantic, height, width)[0].permute(1, 2, 0)
 
     def at(self, time: float) -> PerceptionState:
         """The scene at ``time``; BadInput outside 0..1, or before :meth:`look_at`."""
