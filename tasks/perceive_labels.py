@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scene", help="video or scene, moving or not")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="scene folder to make")
     parser.add_argument("--rendered", action="store_true", help="from the views around a frame, not from its picture")
-    parser.add_argument("--window", type=float, help="with --rendered, how far in time views may be; as trained if absent")
+    parser.add_argument("--window", type=float, help="how far in time views rendered from may be; as trained if absent")
 
 
 def label(folder: str | Path, source: str | Path, output: str | Path, format: str | None = None,
