@@ -126,3 +126,11 @@ def write(name: str, taken_on: dict, tables: list[Table]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
+
+
+def others(name: str, new: dict, keys: tuple[str, ...]) -> list[dict]:
+    """The rows of the first table in ``results/NAME.json`` and ``new`` in place of the one that has the same ``keys``:
+    for what takes so long that rows are taken one at a time."""
+    path = RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text())["tables"][0]["rows"] if path.exists() else []
+    return [*(row for row in rows if any(row[key] != new[key] for key in keys)), new]

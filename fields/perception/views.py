@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...scenes import BadInput, Camera, Frame, Scene
 from .extractor import SMALLEST
 
+TRIANGULATED = 2000  # points that tell how far away a scene is of which nothing else does
 TURN = 0.5  # how far apart opposite viewing directions are, as a share of the cameras' extent
 
 
@@ -101,22 +102,31 @@ def views_of(scene: Scene, window: float = 1.0) -> Views:
 
 
 def bounds(scene: Scene, frames: list[Frame]) -> tuple[float, float]:
-    """Z-depths between which the matter is that training frames show: of their depths, else of the scene's points.
+    """Z-depths between which the matter is that training frames show: of their depths, else of the scene's points, else
+    of points triangulated from the pictures.
 
-    BadInput: the scene has neither.
+    BadInput: the scene has neither, and there is nothing to triangulate.
     """
+    from ...scenes.motion.points import initial_points
+
+    points = scene.points
+    if points is None and not any(frame.has("depth") for frame in frames):
+        points = initial_points(scene, TRIANGULATED)
     found = []
     for frame in frames:
         if frame.has("depth"):
             depth = frame.depth
             found.append(depth[depth > 0].flatten())
-        elif scene.points is not None:
-            pixels, depth = frame.camera.project(scene.points.positions.float())
+        elif points is not None:
+            pixels, depth = frame.camera.project(points.positions.float())
             size = pixels.new_tensor([frame.camera.width, frame.camera.height])
             found.append(depth[(depth > 0) & ((pixels >= 0) & (pixels < size)).all(-1)])
     depths = torch.cat(found) if found else torch.zeros(0)
     if not len(depths):
-        raise BadInput(f"{scene.name}: depth: expected depths of frames or points, to know how far away the scene is")
+        raise BadInput(
+            f"{scene.name}: depth: expected depths of frames or points, to know how far away the scene is; "
+            "nothing could be triangulated"
+        )
     ordered = depths.double().sort().values
     low, high = ordered[int(0.001 * (len(ordered) - 1))], ordered[int(0.999 * (len(ordered) - 1))]
     return 0.9 * float(low), 1.1 * float(high)
