@@ -16,7 +16,7 @@ import benchmarks
 
 from .table import machine, write
 
-HELPERS = ("__main__", "table", "data", "gpu", "wheels", "sizes", "rooms", "perception_captures")
+HELPERS = ("__main__", "table", "data", "gpu", "wheels", "sizes", "rooms", "memory", "perception_captures")
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(benchmarks.__path__)

@@ -18,6 +18,7 @@ import torch
 from semaflow.kernels import bridge, gather
 from torch import Tensor
 
+from . import memory
 from .table import Table, cores, milliseconds
 
 WIDTH, HEIGHT = 480, 270
@@ -233,20 +234,18 @@ def attending(who: str, scene: Scene, device: str) -> Attending:
 
 def attention_peak(who: str, samples: int, device: str) -> float:
     """MiB that a forward and a backward pass add, at their peak, to what there is before; in a process of its own."""
-    from semaflow.tasks.fit import peak_memory
-
-    attending(who, attention_scene(64), device).forward()  # compiled and loaded, it is there before
+    warm = attending(who, attention_scene(64), device)  # compiled and loaded, kernels are there before
+    warm.forward()
+    warm.backward()
     contender = attending(who, attention_scene(samples), device)
-    on_cuda = device != "cpu"
-    if on_cuda:
-        torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() / 2**20 if on_cuda else peak_memory()
+    memory.forget_peak(device)
+    before = memory.peak(device)
     contender.forward()
     contender.backward()
-    return (torch.cuda.max_memory_allocated() / 2**20 if on_cuda else peak_memory()) - before
+    return memory.peak(device) - before
 
 
-def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, memory: bool = True) -> Table:
+def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, peak: bool = True) -> Table:
     """Gathering with the attention over views, all contenders."""
     columns = ["who", "forward ms", "backward ms", "both ms", "x torch", "MiB", "memory of torch", "difference"]
     table = Table(f"gather and attention over 4 views, {samples} samples, (stride, channels) {EPIPOLAR}", columns)
@@ -257,12 +256,12 @@ def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, m
     best = min(time for who, time in both.items() if who.startswith("torch"))
     truth = contenders["torch, channels first"].features.detach()
     peaks = {}
-    for who in contenders if memory else ():
+    for who in contenders if peak else ():
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             peaks[who] = pool.submit(attention_peak, who, samples, device).result()
     least = min((peak for who, peak in peaks.items() if who.startswith("torch")), default=None)
     for (who, contender), (forward, backward) in zip(contenders.items(), times, strict=True):
-        figures = {"MiB": peaks[who], "memory of torch": peaks[who] / least} if memory else {}
+        figures = {"MiB": peaks[who], "memory of torch": peaks[who] / least} if peak else {}
         figures["difference"] = float((contender.features.detach() - truth).abs().max() / truth.abs().max())
         steps = {"forward ms": forward, "backward ms": backward, "both ms": both[who]}
         table.add(who=who, **steps, **{"x torch": best / both[who]}, **figures)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from semaflow.fields import metrics
 from semaflow.fields.instances import InstanceScore
 from semaflow.fields.perception.config import ABLATIONS, preset
@@ -31,9 +30,10 @@ from semaflow.scenes import Scene, load
 from semaflow.scenes.files import read_json
 from semaflow.tasks import perceive
 from semaflow.tasks.device import device
-from semaflow.tasks.fit import peak_memory, resume
+from semaflow.tasks.fit import resume
 from semaflow.tasks.run import Run
 
+from . import memory
 from .rooms import filmed
 from .table import Table, machine, others, write
 
@@ -174,16 +174,15 @@ def paper_steps(place: Path, steps: int, rays: int | None) -> dict:
     field = PerceptionField(config, scene.label_names).to(device())
     trainer = PerceptionTrainer(field, [targets(scene)])
     trainer.step()
+    memory.forget_peak(device().type)
     start = time.perf_counter()
     for _ in range(steps):
         trainer.step()
     seconds = (time.perf_counter() - start) / steps
-    on_cuda = device().type == "cuda"
-    memory = torch.cuda.max_memory_allocated() / 2**20 if on_cuda else peak_memory()
     width, height = trainer.found[0].views.size
     return {
-        "of": f"{width}x{height}, {config.rays} rays", "parameters": field.count, "MiB": memory, "s per step": seconds,
-        "device": device().type,
+        "of": f"{width}x{height}, {config.rays} rays", "parameters": field.count, "MiB": memory.peak(device().type),
+        "s per step": seconds, "device": device().type,
     }  # fmt: skip
 
 

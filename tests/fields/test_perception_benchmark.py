@@ -54,7 +54,7 @@ def test_things_are_told_apart_by_as_many_slots_as_there_are(small):
 def test_captures_are_shown_before_and_after_tuning(small, monkeypatch):
     scene = simulate("balls", frames=7, width=40, height=30, samples=1, test=0)
     frames = [frame.with_layers(**dict.fromkeys(("label", "instance", "part", "features"))) for frame in scene.frames]
-    bare = dataclasses.replace(scene, frames=frames, tracks=None, train=[0, 1, 2, 4, 5, 6], test=[3])
+    bare = dataclasses.replace(scene, frames=frames, tracks=None, label_names=[], train=[0, 1, 2, 4, 5, 6], test=[3])
     bare.save(small.folder / "data" / "capture")
     monkeypatch.setenv("SEMAFLOW_DATA", str(small.folder / "data"))
     assert data.captures() == small.folder / "data"
