@@ -10,6 +10,7 @@ the attention over the views that follows it too: the same attention for both, o
 from __future__ import annotations
 
 import math
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -156,7 +157,7 @@ def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: 
         contenders = {who: kind(inputs(scene, layout, device)) for who, (kind, layout) in CONTENDERS.items()}
         times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
         both = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
-        best = min(time for who, time in both.items() if who.startswith("torch"))
+        best = min(spent for who, spent in both.items() if who.startswith("torch"))
         truth = contenders["torch, channels first"]
         assert bool(truth.valid.all()), "a point is not seen, which torch does not mask"
         truth = truth.rows().detach()
@@ -164,9 +165,9 @@ def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: 
         for (who, contender), (forward, backward) in zip(contenders.items(), times, strict=True):
             figures = {"x torch": best / both[who], "of copy": least_bytes(scene) / speed / both[who]}
             figures["difference"] = float((contender.rows().detach() - truth).abs().max() / truth.abs().max())
-            before, time = last.get((who, views), (channels, both[who]))
+            before, spent = last.get((who, views), (channels, both[who]))
             if before != channels:
-                figures["exponent"] = math.log(both[who] / time) / math.log(channels / before)
+                figures["exponent"] = math.log(both[who] / spent) / math.log(channels / before)
             last[who, views] = channels, both[who]
             steps = {"forward ms": forward, "backward ms": backward, "both ms": both[who]}
             table.add(scene=name, who=who, **steps, **figures)
@@ -251,9 +252,11 @@ def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, p
     table = Table(f"gather and attention over 4 views, {samples} samples, (stride, channels) {EPIPOLAR}", columns)
     scene = attention_scene(samples)
     contenders = {who: attending(who, scene, device) for who in CONTENDERS}
-    times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
-    both = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
-    best = min(time for who, time in both.items() if who.startswith("torch"))
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    steps = ((c.forward, c.backward) for c in contenders.values())
+    times = milliseconds(*steps, seconds=seconds, device=device, clock=clock)
+    both = {who: sum(spent) for who, spent in zip(contenders, times, strict=True)}
+    best = min(spent for who, spent in both.items() if who.startswith("torch"))
     truth = contenders["torch, channels first"].features.detach()
     peaks = {}
     for who in contenders if peak else ():
@@ -266,7 +269,7 @@ def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, p
         steps = {"forward ms": forward, "backward ms": backward, "both ms": both[who]}
         table.add(who=who, **steps, **{"x torch": best / both[who]}, **figures)
     table.notes += [
-        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores, {device}",
+        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores, {device}" + "; times on the processor" * (device == "cpu"),
         "x torch: time of the faster of torch's by this one's; memory of torch: share of the lesser of torch's",
         "MiB: what a forward and a backward pass add at their peak, each in a process of its own",
     ]
