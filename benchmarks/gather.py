@@ -269,7 +269,8 @@ def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, p
         steps = {"forward ms": forward, "backward ms": backward, "both ms": both[who]}
         table.add(who=who, **steps, **{"x torch": best / both[who]}, **figures)
     table.notes += [
-        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores, {device}" + "; times on the processor" * (device == "cpu"),
+        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores, {device}",
+        "times on the processor, on CUDA as they pass",
         "x torch: time of the faster of torch's by this one's; memory of torch: share of the lesser of torch's",
         "MiB: what a forward and a backward pass add at their peak, each in a process of its own",
     ]
