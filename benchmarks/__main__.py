@@ -16,10 +16,11 @@ import benchmarks
 
 from .table import machine, write
 
+HELPERS = ("__main__", "table", "data", "gpu", "wheels", "sizes", "rooms", "memory", "perception_captures")
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(benchmarks.__path__)
-    if module.name not in ("__main__", "table", "data", "gpu", "wheels", "sizes") and not module.ispkg
+    if module.name not in HELPERS and not module.ispkg
 )
 
 

@@ -2,17 +2,24 @@
 
 Forward and backward, gradients in maps, points, viewmats and Ks. Points are spread at random over the views, which is
 the worst for caches. Times are the best of several rounds in a warm process on all cores; the contenders take turns.
+
+Epipolar gathering as perception fields do it, samples along rays through the maps of several views, is measured with
+the attention over the views that follows it too: the same attention for both, on features gathered in either way.
 """
 
 from __future__ import annotations
 
 import math
+import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import torch
 from semaflow.kernels import bridge, gather
 from torch import Tensor
 
+from . import memory
 from .table import Table, cores, milliseconds
 
 WIDTH, HEIGHT = 480, 270
@@ -20,6 +27,8 @@ STRIDE = 4  # pixels per cell of a map, as of an encoder's finest features
 LOOKUPS = 1 << 16  # points times views
 CHANNELS = (3, 64, 384)
 VIEWS = (1, 8)
+EPIPOLAR = ((1, 3), (2, 16), (2, 64))  # pictures, colour maps and semantic maps of a perception field, preset fast
+ALONG = 24  # samples of a ray
 PYRAMID = ((2, 64), (4, 64), (8, 128), (16, 256))  # (stride, channels) of an encoder's levels, as in GP-NeRF
 
 
@@ -148,7 +157,7 @@ def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: 
         contenders = {who: kind(inputs(scene, layout, device)) for who, (kind, layout) in CONTENDERS.items()}
         times = milliseconds(*((c.forward, c.backward) for c in contenders.values()), seconds=seconds, device=device)
         both = {who: sum(steps) for who, steps in zip(contenders, times, strict=True)}
-        best = min(time for who, time in both.items() if who.startswith("torch"))
+        best = min(spent for who, spent in both.items() if who.startswith("torch"))
         truth = contenders["torch, channels first"]
         assert bool(truth.valid.all()), "a point is not seen, which torch does not mask"
         truth = truth.rows().detach()
@@ -156,9 +165,9 @@ def contest(title: str, scenes: dict[str, Scene], device: str = "cpu", seconds: 
         for (who, contender), (forward, backward) in zip(contenders.items(), times, strict=True):
             figures = {"x torch": best / both[who], "of copy": least_bytes(scene) / speed / both[who]}
             figures["difference"] = float((contender.rows().detach() - truth).abs().max() / truth.abs().max())
-            before, time = last.get((who, views), (channels, both[who]))
+            before, spent = last.get((who, views), (channels, both[who]))
             if before != channels:
-                figures["exponent"] = math.log(both[who] / time) / math.log(channels / before)
+                figures["exponent"] = math.log(both[who] / spent) / math.log(channels / before)
             last[who, views] = channels, both[who]
             steps = {"forward ms": forward, "backward ms": backward, "both ms": both[who]}
             table.add(scene=name, who=who, **steps, **figures)
@@ -185,6 +194,89 @@ def tables(device: str = "cpu", lookups: int = LOOKUPS, seconds: float = 1.5) ->
     ]
 
 
+class Attending(Contender):
+    """The attention over views of a perception field on what another contender gathers: tokens [P, width].
+
+    Gradients in maps and networks; cameras and points are given, as in its training.
+    """
+
+    def __init__(self, gatherer: type[Contender], inputs: list[Tensor], width: int = 32):
+        from semaflow.fields.perception.view_transformer import ViewBlock, first_query
+
+        torch.manual_seed(0)
+        points, viewmats, Ks, *levels = inputs
+        channels = sum(x.shape[1] for x in levels)
+        self.enter = torch.nn.Linear(channels, width).to(points.device)
+        self.block, self.first = ViewBlock(width, 2, 0.0).to(points.device), first_query
+        self.gatherer, self.given = gatherer, (points, viewmats, Ks)
+        self.differences = torch.randn(len(points), len(viewmats), 4, device=points.device)
+        self.seen = torch.ones(len(points), len(viewmats), dtype=torch.bool, device=points.device)
+        super().__init__(levels)
+
+    def sample(self, *levels) -> Tensor:
+        found = self.gatherer.sample(self, *self.given, *levels)
+        rows = found.permute(2, 0, 1) if self.gatherer is Torch else found
+        tokens = self.enter(rows)
+        return self.block(self.first(tokens, self.seen), tokens, self.differences, self.seen)[0]
+
+
+def attention_scene(samples: int = 4096) -> Scene:
+    """About as many samples along rays through the pictures, colour maps and semantic maps of four views."""
+    scene = random_scene(4, EPIPOLAR, 4 * (samples // ALONG))
+    depths = torch.linspace(2, 8, ALONG)
+    scene.points = (scene.points / scene.points[:, 2:] * depths[:, None, None]).transpose(0, 1).flatten(0, 1)
+    return scene
+
+
+def attending(who: str, scene: Scene, device: str) -> Attending:
+    kind, layout = CONTENDERS[who]
+    return Attending(kind, inputs(scene, layout, device))
+
+
+def attention_peak(who: str, samples: int, device: str) -> float:
+    """MiB that a forward and a backward pass add, at their peak, to what there is before; in a process of its own."""
+    warm = attending(who, attention_scene(64), device)  # compiled and loaded, kernels are there before
+    warm.forward()
+    warm.backward()
+    contender = attending(who, attention_scene(samples), device)
+    memory.forget_peak(device)
+    before = memory.peak(device)
+    contender.forward()
+    contender.backward()
+    return memory.peak(device) - before
+
+
+def attention(samples: int = 16384, device: str = "cpu", seconds: float = 3.0, peak: bool = True) -> Table:
+    """Gathering with the attention over views, all contenders."""
+    columns = ["who", "forward ms", "backward ms", "both ms", "x torch", "MiB", "memory of torch", "difference"]
+    table = Table(f"gather and attention over 4 views, {samples} samples, (stride, channels) {EPIPOLAR}", columns)
+    scene = attention_scene(samples)
+    contenders = {who: attending(who, scene, device) for who in CONTENDERS}
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    steps = ((c.forward, c.backward) for c in contenders.values())
+    times = milliseconds(*steps, seconds=seconds, device=device, clock=clock)
+    both = {who: sum(spent) for who, spent in zip(contenders, times, strict=True)}
+    best = min(spent for who, spent in both.items() if who.startswith("torch"))
+    truth = contenders["torch, channels first"].features.detach()
+    peaks = {}
+    for who in contenders if peak else ():
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            peaks[who] = pool.submit(attention_peak, who, samples, device).result()
+    least = min((peak for who, peak in peaks.items() if who.startswith("torch")), default=None)
+    for (who, contender), (forward, backward) in zip(contenders.items(), times, strict=True):
+        figures = {"MiB": peaks[who], "memory of torch": peaks[who] / least} if peak else {}
+        figures["difference"] = float((contender.features.detach() - truth).abs().max() / truth.abs().max())
+        steps = {"forward ms": forward, "backward ms": backward, "both ms": both[who]}
+        table.add(who=who, **steps, **{"x torch": best / both[who]}, **figures)
+    table.notes += [
+        f"image {WIDTH}x{HEIGHT}, {bridge.threads()} threads on {cores()} cores, {device}",
+        "times on the processor, on CUDA as they pass",
+        "x torch: time of the faster of torch's by this one's; memory of torch: share of the lesser of torch's",
+        "MiB: what a forward and a backward pass add at their peak, each in a process of its own",
+    ]
+    return table
+
+
 def run() -> list[Table]:
     torch.set_num_threads(bridge.threads())
-    return tables()
+    return [*tables(), attention()]

@@ -41,9 +41,7 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
 
     Raises BadInput: the folder holds anything but a saved scene, or cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and all(map(_ours, folder.iterdir()))):
-        raise BadInput(f"{folder}: holds other files; save the scene to a new folder")
+    folder = replaceable(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -56,6 +54,14 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
         raise BadInput(f"{folder}: could not be written ({error.strerror})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replaceable(folder: str | Path) -> Path:
+    """``folder`` if a scene can be saved there; BadInput when it holds anything but a saved scene."""
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and all(map(_ours, folder.iterdir()))):
+        raise BadInput(f"{folder}: holds other files; save the scene to a new folder")
+    return folder
 
 
 def _ours(entry: Path) -> bool:

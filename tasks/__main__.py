@@ -9,7 +9,7 @@ import sys
 VERBS = {
     "demo": ("demo", "the whole story on a simulated scene"),
     "fit": ("fit", "learn a field from a video or scene"),
-    "perceive": ("perceive", "learn to perceive scenes never seen: train, tune, eval"),
+    "perceive": ("perceive", "learn to perceive scenes never seen: train, tune, eval, labels"),
     "adapt": ("adapt", "adapt a flow field to a new scene"),
     "complete": ("complete", "learn labels of both ends of a video, fill in the gap between them"),
     "follow": ("follow", "learn labels of the first part of a video, follow them through the rest"),

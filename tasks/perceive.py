@@ -13,13 +13,14 @@ from ..fields import processes
 from ..fields.perception.adapt import adapted
 from ..fields.perception.config import PRESETS, PerceptionConfig, preset
 from ..fields.perception.field import PerceptionField
-from ..fields.perception.targets import targets
+from ..fields.perception.targets import Targets, targets
 from ..fields.perception.trainer import PerceptionTrainer
 from ..fields.perception.views import views_of
 from ..fields.perception.weights import load_weights
 from ..scenes import BadInput, Scene, load
 from ..scenes.files import write_json
 from ..scenes.labels import common_classes, in_classes, with_classes
+from . import perceive_labels
 from .device import device
 from .fit import machine, pairs, peak_memory, plain, resume
 from .processes import joined
@@ -50,10 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     testing.add_argument("run", help="run folder")
     testing.add_argument("scene", help="scene, seen before or not")
     testing.add_argument("--json", metavar="FILE", help="write the figures here too")
+    labelling = add("labels", "give the frames of a scene labels")
+    perceive_labels.add_arguments(labelling)
     for sub in (training, tuning):
         sub.add_argument("-o", "--output", required=True, metavar="RUN", help="run folder to make")
         sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
-    for sub in (training, tuning, testing):
+    for sub in (training, tuning, testing, labelling):
         sub.add_argument("--format", default=None, help="format of the scenes")
         sub.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of their reader")
 
@@ -68,6 +71,10 @@ def run(arguments: argparse.Namespace) -> None:
         print_table(figures)
         if arguments.json:
             write_json(arguments.json, figures)
+        return
+    if arguments.step == "labels":
+        perceive_labels.label(arguments.run, arguments.scene, arguments.output, arguments.format, options,
+                              arguments.rendered, arguments.window)  # fmt: skip
         return
     changes = dict(pairs(arguments.set, "--set"))
     if arguments.step == "tune":
@@ -98,7 +105,7 @@ def train(sources: Sequence[str | Path], output: str | Path, preset_name: str = 
     field = PerceptionField(config, scenes[0].label_names)
     if config.weights:
         load_weights(field.extractor, config.weights)
-    trainer = PerceptionTrainer(field.to(device()), list(map(targets, scenes)), tuple(changes))
+    trainer = PerceptionTrainer(field.to(device()), _targets(scenes, config), tuple(changes))
     return learn(_made(output, sources, scenes, config, format, options), trainer)
 
 
@@ -116,7 +123,7 @@ def tune(start: str | Path, source: str | Path, output: str | Path, format: str 
     config = before.config.replaced(**{**TUNING, **changes})
     scene = in_classes(with_classes(load(source, format, **(options or {}))), before.label_names)
     torch.manual_seed(config.seed)
-    trainer = PerceptionTrainer(adapted(before, config).to(device()), [targets(scene)], tuple(changes))
+    trainer = PerceptionTrainer(adapted(before, config).to(device()), _targets([scene], config), tuple(changes))
     return learn(_made(output, [source], [scene], config, format, options), trainer)
 
 
@@ -128,7 +135,7 @@ def resume_perception(made: Run) -> Run:
         raise BadInput(f"{checkpoint}: no such file; start again in another folder")
     config = PerceptionConfig().replaced(**made.config["settings"])
     field = PerceptionField(config, made.scene.label_names).to(device())
-    trainer = PerceptionTrainer(field, list(map(targets, made.scenes)))
+    trainer = PerceptionTrainer(field, _targets(made.scenes, config))
     trainer.load_checkpoint(checkpoint)
     return learn(made, trainer)
 
@@ -146,7 +153,8 @@ def evaluate(folder: str | Path, source: str | Path, format: str | None = None, 
     if not scene.test:
         raise BadInput(f"{source}: the scene has no test frames")
     scene = in_classes(with_classes(scene), field.label_names)
-    return {"held_out": True, **field_quality(field.look_at(views_of(scene, field.config.views)), scene)}
+    views = views_of(scene, field.config.views, field.config.window)
+    return {"held_out": True, **field_quality(field.look_at(views), scene)}
 
 
 def opened(folder: str | Path) -> Run:
@@ -155,6 +163,10 @@ def opened(folder: str | Path) -> Run:
     if found.config["method"] != PerceptionField.kind:
         raise BadInput(f"{folder}: method: expected a run of perceive, got {found.config['method']!r}")
     return found
+
+
+def _targets(scenes: list[Scene], config: PerceptionConfig) -> list[Targets]:
+    return [targets(scene, config.window) for scene in scenes]
 
 
 def _made(output: str | Path, sources: Sequence[str | Path], scenes: list[Scene], config: PerceptionConfig,

@@ -40,6 +40,7 @@ class PerceptionConfig(Settings):
     level_channels: int = 16  # of each of the four levels of the semantic map
     # transformers
     views: int = 4
+    window: float = 1.0  # of time about the asked one, in which views are looked for; 1: all, nothing moves
     width: int = 32
     depth: int = 2  # blocks of either kind
     heads: int = 4
@@ -137,6 +138,8 @@ def checked(config: PerceptionConfig) -> PerceptionConfig:
     for name in positive:
         if getattr(config, name) < 1:
             raise BadInput(f"setting {name!r}: expected at least 1, got {getattr(config, name)}")
+    if not config.window >= 0:
+        raise BadInput(f"setting 'window': expected at least 0, got {config.window:g}")
     if not config.color > 0:
         raise BadInput(f"setting 'color': expected positive, got {config.color:g}")
     if config.width % config.heads or config.semantic_channels % config.width:

@@ -13,15 +13,15 @@ from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
 from ..field import Field, check_header
 from .config import PerceptionConfig, checked
-from .extractor import Extractor, Maps
+from .extractor import SMALLEST, Extractor, Maps
 from .head import head
 from .network import Aggregation
 from .precision import applied
 from .state import PerceptionState
 from .views import Views
 
-FORMAT = 1
-BUFFERS = ("images", "viewmats", "Ks", "near", "far")  # of views
+FORMAT = 2
+BUFFERS = ("images", "viewmats", "Ks", "near", "far", "times", "window")  # of views
 BATCH = 8  # views whose maps are made at once
 
 
@@ -90,6 +90,20 @@ class PerceptionField(Field):
             self._maps = Maps(*(maps.to(memory_format=torch.channels_last) for maps in joined))
         return self._maps
 
+    @torch.no_grad()
+    def classify(self, image: Tensor) -> Tensor:
+        """Class scores [H, W, C] of a picture [H, W, 3] in 0..1 by its own map alone, without other views or cameras.
+
+        BadInput: a field without classes, or a picture that is too small.
+        """
+        if self.head is None:
+            raise BadInput("logits: this field has learned no classes")
+        height, width = image.shape[:2]
+        if min(height, width) < SMALLEST:
+            raise BadInput(f"picture: expected at least {SMALLEST} pixels along a side, got {min(height, width)}")
+        picture = image.permute(2, 0, 1)[None].to(next(self.parameters()))
+        return self.classes(self.extracted(picture).semantic, height, width)[0].permute(1, 2, 0)
+
     def at(self, time: float) -> PerceptionState:
         """The scene at ``time``; BadInput outside 0..1, or before :meth:`look_at`."""
         if not 0 <= time <= 1:
@@ -99,7 +113,7 @@ class PerceptionField(Field):
         return PerceptionState(self, float(time))
 
     def trajectories(self, points: Tensor, time: float, times: Tensor) -> Tensor:
-        """Nothing moves: ``points`` [N, 3] at all ``times`` [T], [N, T, 3]."""
+        """Nothing is followed: ``points`` [N, 3] at all ``times`` [T], [N, T, 3]."""
         return points[:, None].repeat(1, len(times), 1)
 
     def save(self, folder: str | Path) -> None:

@@ -20,7 +20,7 @@ CHANNELS = ("color", "depth", "logits", "instances", "features")
 
 
 class PerceptionState:
-    """A :class:`PerceptionField` and the views that it looks at, at ``time``, which changes nothing."""
+    """A :class:`PerceptionField` and the views that it looks at, at ``time``: those within their window about it."""
 
     def __init__(self, field: PerceptionField, time: float):
         self.field, self.time = field, time
@@ -42,7 +42,7 @@ class PerceptionState:
         if "instances" in channels and field.instance_head is None:
             raise BadInput("channel 'instances': this field has learned no instances")
         camera = camera.to(field.views.viewmats.device)
-        chosen = field.views.nearest(camera.viewmat, field.config.views)
+        chosen = field.views.nearest(camera.viewmat, self.time, field.config.views)
         maps = field.maps()
         before = references(field.views, chosen, Maps(maps.color[chosen], maps.semantic[chosen]), camera)
         made = Rendering(camera, self.time, None)

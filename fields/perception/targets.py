@@ -27,10 +27,10 @@ class Targets:
     depths: Tensor | None = None
 
 
-def targets(scene: Scene) -> Targets:
+def targets(scene: Scene, window: float = 1.0) -> Targets:
     """What the training frames of ``scene`` tell; BadInput for labels outside its classes, and as of ``views_of``."""
     frames = scene.split("train")
-    views = views_of(scene)
+    views = views_of(scene, window=window)
 
     def stacked(layer: str, missing: float, dtype: torch.dtype, read) -> Tensor | None:
         if not any(frame.has(layer) for frame in frames):

@@ -150,12 +150,39 @@ def test_a_camera_that_sees_nothing_known_is_refused():
 
 def test_reference_views_are_the_nearest_and_never_the_target():
     views = small.views(9)
-    assert views.nearest(views.viewmats[4], 3)[0] == 4
-    assert set(views.nearest(views.viewmats[4], 2, without=4).tolist()) == {3, 5}
+    assert views.nearest(views.viewmats[4], 0.0, 3)[0] == 4
+    assert set(views.nearest(views.viewmats[4], 0.0, 2, without=4).tolist()) == {3, 5}
     generator = torch.Generator().manual_seed(0)
     drawn = [views.drawn(4, 3, 2.0, generator) for _ in range(40)]
     assert all(4 not in own and len(own.unique()) == 3 for own in drawn)
     assert {k for own in drawn for k in own.tolist()} == set(range(1, 8)) - {4}
+
+
+def test_of_a_moving_scene_the_views_around_the_time_are_looked_at():
+    times = torch.linspace(0, 1, 9)
+    views = small.views(9, times=times, window=0.125)
+    assert set(views.nearest(views.viewmats[0], 0.5, 3).tolist()) == {3, 4, 5}
+    assert views.nearest(views.viewmats[0], 0.5, 3)[0] == 3, "nearest in view first"
+    assert set(views.nearest(views.viewmats[0], 0.5, 5).tolist()) == {2, 3, 4, 5, 6}, "else those nearest in time"
+    assert set(views.nearest(views.viewmats[0], 0.5, 2, without=4).tolist()) == {3, 5}
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        assert set(views.drawn(4, 2, 3.0, generator).tolist()) == {3, 5}
+    still = small.views(9, times=times)
+    assert set(still.nearest(still.viewmats[0], 1.0, 3).tolist()) == {0, 1, 2}
+
+
+def test_a_moving_scene_is_shown_as_it_is_at_the_time(tmp_path):
+    """Where each picture is one grey that grows over time, what is blended from the views is the grey of the time."""
+    views = small.views(9, times=torch.linspace(0, 1, 9), window=0.13)
+    views.images = torch.arange(0, 225, 25, dtype=torch.uint8)[:, None, None, None].expand_as(views.images).contiguous()
+    field = small.field().eval().look_at(views)
+    field.save(tmp_path)
+    for shown_by in (field, PerceptionField.load(tmp_path)):
+        for time, low, high in ((0.0, 0, 50), (0.5, 75, 125), (1.0, 150, 200)):
+            shown = shown_by.render(HERE, time)
+            grey = (255 * shown.color / shown.alpha[..., None])[shown.alpha > 0.05]
+            assert len(grey) and low - 1 < grey.min() and grey.max() < high + 1
 
 
 def test_test_frames_are_never_reference_views():
@@ -232,7 +259,7 @@ def test_files_that_are_no_such_field_are_refused(tmp_path):
     tensors, header = read_tensors(path)
     for changed, line in (
         ({"kind": "flow"}, "kind: expected perception, got 'flow'"),
-        ({"format": "99"}, "format: expected at most 1, got '99'"),
+        ({"format": "99"}, "format: expected at most 2, got '99'"),
         ({"label_names": '["a", "b"]'}, "size mismatch"),
         ({"config": "{}{"}, "header"),
     ):
@@ -247,6 +274,7 @@ def test_files_that_are_no_such_field_are_refused(tmp_path):
         ({"head": "none"}, "'head': expected one of unet, fpn, pixel, got 'none'"),
         ({"width": 12}, "'width'"), ({"widths": "4,4"}, "'widths': expected 4 positive numbers"),
         ({"blocks": "a"}, "'blocks': expected tuple"), ({"coarse": 0}, "'coarse': expected at least 1, got 0"),
+        ({"window": -1.0}, "'window': expected at least 0, got -1"),
     ],
 )  # fmt: skip
 def test_settings_that_make_no_network_are_refused(changes, line):

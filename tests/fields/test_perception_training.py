@@ -1,5 +1,7 @@
 """A perception field trained for a minute on small rooms shows one it has never seen; training goes on where it was."""
 
+import dataclasses
+
 import pytest
 import torch
 from semaflow.fields import metrics
@@ -9,6 +11,9 @@ from semaflow.fields.perception.targets import targets
 from semaflow.fields.perception.trainer import PerceptionTrainer
 from semaflow.fields.perception.views import views_of
 from semaflow.scenes import BadInput, Camera, simulate
+from semaflow.scenes.simulate import meshes, motions, world
+from semaflow.scenes.simulate.bodies import body
+from semaflow.scenes.simulate.cameras import CameraPath
 
 from tests.reference import perception_views as small
 
@@ -39,7 +44,7 @@ def test_a_room_never_seen_is_shown_and_its_classes_are_told(trained):
     for frame in unseen.split("test"):
         shown = trained.render(frame.camera, 0.0, ("color", "depth", "logits"))
         ours.append(metrics.psnr(shown.color.clamp(0, 1), frame.image))
-        near = views.pictures(views.nearest(frame.camera.viewmat, trained.config.views))
+        near = views.pictures(views.nearest(frame.camera.viewmat, 0.0, trained.config.views))
         mean.append(metrics.psnr(near.mean(0).permute(1, 2, 0), frame.image))
         depths.append(((shown.depth - frame.depth).abs() / frame.depth).median().item())
         matrix += metrics.confusion(frame.label, shown.labels, count)
@@ -56,6 +61,48 @@ def test_a_room_never_seen_is_shown_and_its_classes_are_told(trained):
     assert figures["miou"] > 4 * figures["guess"], figures
     assert figures["accuracy"] > figures["accuracy of guess"] + 0.15, figures
     assert figures["depth"] < 0.2, figures
+
+
+def test_classes_are_told_from_one_picture_of_a_room_never_seen(trained):
+    unseen = room(100)
+    count = len(unseen.label_names)
+    matrix = torch.zeros(count, count, dtype=torch.long)
+    for frame in unseen.frames:
+        matrix += metrics.confusion(frame.label, trained.classify(frame.image).argmax(-1), count)
+    guess = torch.zeros_like(matrix)
+    guess[:, matrix.sum(1).argmax()] = matrix.sum(1)
+    figures = [(metrics.mean_iou(found), metrics.accuracy(found)) for found in (matrix, guess)]
+    assert figures[0][0] > 4 * figures[1][0] and figures[0][1] > figures[1][1] + 0.15, figures
+    with pytest.raises(BadInput, match="picture: expected at least 17 pixels along a side, got 16"):
+        trained.classify(torch.rand(16, 40, 3))
+
+
+@dataclasses.dataclass
+class ThereAndBack:
+    """A part of a camera's walk, and back: each place twice, at different times."""
+
+    walk: CameraPath
+
+    def camera(self, time, width, height):
+        return self.walk.camera(0.3 * (1 - abs(1 - 2 * time)), width, height)
+
+    def novel(self, index, time, width, height):
+        return self.walk.novel(index, 0.3 * (1 - abs(1 - 2 * time)), width, height)
+
+
+def test_a_room_in_which_something_moves_is_shown_better_from_views_around_the_time(trained):
+    still = world("rooms", 100)
+    flight = motions.Rigid(motions.gliding((-0.35, -0.1, 1.1), (0.35, 0.1, 1.3), turn=1.5))
+    ball = body("large ball", meshes.ball(0.25), [(0.82, 0.2, 0.16)], 100, flight, label="ball")
+    moving = dataclasses.replace(still, bodies=(*still.bodies, ball), instances=[], walk=ThereAndBack(still.walk))
+    scene = simulate(moving, frames=24, width=64, height=48, samples=1, test=4)
+    shown = {}
+    for window in (1.0, 0.1):
+        trained.look_at(views_of(scene, window=window))
+        pictures = [trained.render(f.camera, f.time).color.clamp(0, 1) for f in scene.split("test")]
+        found = [metrics.psnr(own, f.image) for own, f in zip(pictures, scene.split("test"), strict=True)]
+        shown[window] = sum(found) / len(found)
+    assert shown[0.1] > shown[1.0] + 0.3, shown
 
 
 def test_a_checkpoint_goes_on_as_if_nothing_had_happened(tmp_path):

@@ -20,12 +20,12 @@ def cameras(count: int) -> list[Camera]:
     return [Camera.look_at((0.3 * k - 0.6, -3.0, 0.3), (0, 0, 0), WIDTH, HEIGHT) for k in range(count)]
 
 
-def views(count: int = 5, seed: int = 0) -> Views:
-    """Pictures of noise."""
+def views(count: int = 5, seed: int = 0, **timing) -> Views:
+    """Pictures of noise; ``timing`` as of :class:`Views`."""
     generator = torch.Generator().manual_seed(seed)
     seen = cameras(count)
     images = torch.randint(256, (count, 3, HEIGHT, WIDTH), generator=generator).to(torch.uint8)
-    return Views(images, torch.stack([c.viewmat for c in seen]), torch.stack([c.K for c in seen]), 1.0, 6.0)
+    return Views(images, torch.stack([c.viewmat for c in seen]), torch.stack([c.K for c in seen]), 1.0, 6.0, **timing)
 
 
 def targets(count: int = 5, classes: int = 3, things: int = 2, seed: int = 1) -> Targets:

@@ -7,9 +7,11 @@ import shutil
 import pytest
 import torch
 from semaflow.fields.perception.trainer import PerceptionTrainer
+from semaflow.fields.perception.views import views_of
 from semaflow.scenes import Camera, Frame, load, simulate
 from semaflow.scenes.files import read_json
 from semaflow.tasks.__main__ import main
+from semaflow.tasks.fit import fit
 from semaflow.tasks.run import Run
 
 from tests.reference import perception_views as small
@@ -71,6 +73,39 @@ def test_a_run_is_tuned_on_one_room_with_instances(places, capsys):
         assert main(command) == 0
         assert "AP at 0.75 (COCO's rule)" in capsys.readouterr().out
     assert read_json(tuned / "metrics.json")["instances"] == measured["instances"]
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+def test_frames_without_labels_get_some(places, tmp_path, rendered):
+    """As a scene like any other: the frames with all they had, classes of the training frames, names of the classes."""
+    scene = load(saved(tmp_path / "video", 7, labels=False, label_names=[]))
+    out = tmp_path / "labelled"
+    flag = ["--rendered", "--window", "0.5"] if rendered else []
+    assert main(["perceive", "labels", str(places / "run"), str(tmp_path / "video"), "-o", str(out), *flag]) == 0
+    found, field = load(out), Run.open(places / "run").field
+    assert found.label_names == field.label_names and found.train == scene.train and found.test == scene.test
+    assert not any(frame.has("label") for frame in found.split("test"))
+    if rendered:
+        field.look_at(views_of(scene, window=0.5))
+    for before, after in zip(scene.split("train"), found.split("train"), strict=True):
+        assert torch.equal(before.image, after.image) and torch.equal(before.camera.viewmat, after.camera.viewmat)
+        if rendered:
+            expected = field.render(before.camera, before.time, ("logits",)).labels
+        else:
+            expected = field.classify(before.image).argmax(-1)
+        assert torch.equal(after.label, expected)
+    run = fit(out, tmp_path / "fit", "tiny", semantics="none", iterations=5)
+    assert run.field.label_names == field.label_names, "labels that a fit takes"
+
+
+def test_true_labels_of_test_frames_stay_if_they_are_of_known_classes(places, tmp_path):
+    for name, kept in (("wall", True), ("whale", False)):
+        names = [name, *simulate("rooms", frames=2, width=32, height=24, samples=1).label_names[1:]]
+        saved(tmp_path / name, 7, label_names=names)
+        assert main(["perceive", "labels", str(places / "run"), str(tmp_path / name), "-o", str(tmp_path / "out")]) == 0
+        found = load(tmp_path / "out")
+        for before, after in zip(load(tmp_path / name).split("test"), found.split("test"), strict=True):
+            assert torch.equal(after.label, before.label) if kept else not after.has("label")
 
 
 def test_an_interrupted_training_goes_on(places, monkeypatch):
@@ -137,6 +172,13 @@ def test_bad_input_is_one_line(places, capsys, tmp_path):
     assert "labels: expected classes among" in line(capsys, "eval", run, other)
     assert ": reference views: expected at least 3, got 2" in line(capsys, "eval", run, lone)
     assert "not a run folder" in line(capsys, "train", "-o", room, "--resume")
+    assert "run of perceive, got" in line(capsys, "labels", fitted(tmp_path, room), room, "-o", new)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    assert "holds other files" in line(capsys, "labels", run, room, "-o", tmp_path / "full")
+    pictures = room / "image"
+    assert "cameras: none are known" in line(capsys, "labels", run, pictures, "-o", new, "--rendered")
+    assert "no such file" in line(capsys, "labels", run, tmp_path / "nowhere", "-o", new)
     assert not new.exists()
 
 
@@ -185,6 +227,11 @@ def test_a_run_is_tuned_with_other_settings(places, tmp_path):
         assert main(["perceive", "tune", str(places / "room100"), *start, *settings]) == 0
         assert "psnr" in read_json(made / "metrics.json")
     assert Run.open(made).field.config.precision == "bfloat16"
+
+
+def fitted(folder, room):
+    """A run of another method, as far as its settings tell."""
+    return Run.create(folder / "fitted", "gaussians", {"path": str(room)}, {"name": "none"}, {}).folder
 
 
 def test_missing_depth_is_said_once_or_refused_when_asked_for(places, capsys, tmp_path):
