@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from semaflow.tasks.run import Run
 from torch import Tensor
 
 from .data import captures
+from .perception import learned
 from .table import RESULTS
 
 CAPTURES = ("static_fox", "static_gold_cape")
@@ -39,9 +41,8 @@ def measured(start: Run, folder: Path, steps: int, names=CAPTURES) -> Iterator[d
 
         masked = views[0].has("mask")
         tuned = folder / "networks" / f"{name}, {steps} steps, from {start.folder.name}"
-        if not (tuned / "metrics.json").exists():
-            perceive.tune(start.folder, place, tuned, iterations=steps, instances=2 if masked else 0)
-        run = Run.open(tuned)
+        changes = {"iterations": steps, "instances": 2 if masked else 0}
+        run = learned(tuned, partial(perceive.tune, start.folder, place, **changes))
         after = pictures(run.field, scene)
         masks = thing(run.field, scene) if masked else []
         if masked:

@@ -13,7 +13,7 @@ from .scene import Scene
 
 DRAWN = 2000  # pixels of a labelled frame, at most
 EDGE = 0.25  # of a feature cell: pixels this near to another class are left out
-DECAY = 1e-4
+DECAY = 1e-4  # of the classifier's squared weights
 
 
 def with_pseudo_labels(scene: Scene, maps: Tensor, sure: float) -> Scene:
@@ -25,7 +25,7 @@ def with_pseudo_labels(scene: Scene, maps: Tensor, sure: float) -> Scene:
     unlabelled. Labels that there are stay as they are.
 
     Args:
-        maps: [T, C, h, w] features of the training frames, each over its whole picture.
+        maps: [T, C, h, w] features of the training frames, each over its whole picture. sure: in 0..1.
     """
     known, shown = labelled(scene), scene.split("train")
     if not known or len(known) == len(shown):
@@ -53,7 +53,8 @@ def with_pseudo_labels(scene: Scene, maps: Tensor, sure: float) -> Scene:
 
 
 class Classifier:
-    """Probabilities [P, C] of features [P, F], fitted to ``features`` [N, F] of ``labels`` [N] among ``count``."""
+    """Probabilities [P, C] of features [P, F] by multinomial logistic regression, fitted to ``features`` [N, F] of
+    ``labels`` [N] among ``count``."""
 
     def __init__(self, features: Tensor, labels: Tensor, count: int):
         self.mean, self.spread = features.mean(0), features.std(0).clamp_min(1e-6)

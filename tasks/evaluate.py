@@ -146,8 +146,9 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
         ``psnr``, ``ssim``, ``lpips``... of the held-out frames (of the training frames where none
         are held out; ``held_out`` says which), ``train`` the same of the training frames;
         ``selected`` how each target was selected; ``masks`` and ``masks_train`` as from
-        :func:`mask_quality`; ``labels`` and ``labels_train`` as from :func:`labels_quality`; ``instances`` as
-        from :func:`instance_quality`; ``tracks`` as from :func:`track_quality`; ``gaussians``;
+        :func:`mask_quality`; ``labels``, ``labels_train`` and ``labels_unseen`` as from
+        :func:`labels_quality`; ``instances`` as from :func:`instance_quality`; ``tracks`` as from
+        :func:`track_quality`; ``gaussians``;
         ``eval_seconds``.
     """
     start = time.perf_counter()

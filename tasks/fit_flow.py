@@ -95,7 +95,8 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
     for scene, split, (maps, _, seen) in zip(scenes, splits, encodings, strict=True):
         with console.status(f"{scene.name}: what moves in the video, and how far away it is"):
             known = with_moving(split.seen(scene), config.moving_classes)
-            found.append(targets(known, split.filmed, shown(maps, seen, split, config), config.pseudo_labels))
+            maps = filmed_maps(maps, seen, split, config)
+            found.append(targets(known, split.filmed, maps, config.pseudo_labels))
     clips: dict[str, Clip] = {}
     for scene, known, (maps, latent, seen) in zip(scenes, found, encodings, strict=True):
         name = scene.name if scene.name not in clips else f"{scene.name}_{len(clips)}"
@@ -103,7 +104,7 @@ def prepared(made: Run, config: FlowConfig, code=None) -> tuple[dict[str, Clip],
     return clips, found, code
 
 
-def shown(maps: Tensor, seen: Tensor | None, split: LabelSplit, config: FlowConfig) -> Tensor | None:
+def filmed_maps(maps: Tensor, seen: Tensor | None, split: LabelSplit, config: FlowConfig) -> Tensor | None:
     """Of ``maps`` [T, C, h, w] those of the filmed frames; None where nothing is known of some before training."""
     blind = config.encoder in (LEARNED, NONE) or (seen is not None and not bool(seen[split.filmed].all()))
     return None if blind else maps[split.filmed]

@@ -32,7 +32,9 @@ def train_all(trainer, made: Run) -> None:
                 if trainer.iteration % config.checkpoint_every == 0:
                     trainer.save_checkpoint(checkpoint)
         except KeyboardInterrupt:
-            if processes.count() == 1:  # several are not interrupted at the same iteration
+            if processes.count() == 1:
                 trainer.save_checkpoint(checkpoint)
-            console.print(f"saved {checkpoint}; go on with --resume")
+                console.print(f"saved {checkpoint}; go on with --resume")
+            else:  # several are not interrupted at the same iteration
+                console.print(f"go on from the last checkpoint, {checkpoint}, with --resume")
             raise

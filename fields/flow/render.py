@@ -132,9 +132,9 @@ def asked(field, clip: Clip, rays: Rays, depths: Tensor, lengths: Tensor, time: 
         active = (choose or partial(_heaviest, share=config.flow_share))(dynamic, static, lengths)
         paths, shown = field.flow(clip, flat[active], time)
     scores = None
-    if logits and not learning:
-        static = static._replace(logits=_static_logits(field, clip, flat, static, dynamic, h, lengths, time))
     if logits:
+        if not learning:
+            static = static._replace(logits=_static_logits(field, clip, flat, static, dynamic, h, lengths, time))
         chosen = slice(None) if len(active) == len(flat) else active
         flow_code = field.flow_code(paths, flat[chosen], time, clip, shown)
         scores = field.dynamic.classify(flow_code, h[chosen])

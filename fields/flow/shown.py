@@ -15,7 +15,7 @@ MARGIN = 1.05  # times the depth of a pixel, up to which it shows
 @torch.no_grad()
 def shown_places(clip: Clip, found: Targets) -> Tensor:
     """Cells [G, G, G] bool, by x, y, z of :meth:`.Clip.inner`, that a labelled picture of ``found`` shows: in front of
-    what it sees there, or just behind; all of them where no depth is known or nothing is labelled."""
+    what it sees there, or just behind; all of them, as one cell, where depth is unknown or ``found`` has no labels."""
     if found.depth is None or found.labels is None:
         return torch.ones(1, 1, 1, dtype=torch.bool, device=clip.center.device)
     centers = (torch.arange(CELLS, device=clip.center.device) + 0.5) / CELLS * 2 - 1

@@ -93,8 +93,8 @@ def targets(scene: Scene, filmed: list[int] | None = None, maps: Tensor | None =
     Args:
         scene: what may be known, as :meth:`LabelSplit.seen` leaves it.
         filmed: which of the clip's frames ``scene``'s training frames are; None: all.
-        maps: [F, C, h, w] features of these. Where they tell a class at least so ``sure``, frames without labels have
-            it; all others stay unlabelled. 0: as without maps.
+        maps: [F, C, h, w] features of these. Frames without labels have the classes that these tell with a
+            probability of at least ``sure``, and stay unlabelled elsewhere; 0: everywhere, as without maps.
     """
     from ...scenes.motion.depth import static_depth, trusted_pixels
     from ...scenes.motion.filled import filled_depth

@@ -34,7 +34,7 @@ class FlowTrainer:
         self.field, self.config, self.found = field, config, found
         self.generator = torch.Generator().manual_seed(config.seed)
         self.iteration, self.seconds = 0, 0.0
-        for clip, targets in zip(field.clips, found, strict=True):
+        for clip, targets in zip(field.clips, found, strict=True):  # not earlier: an adapted clip has another's box
             clip.places = shown_places(clip, targets)
         self.missing: dict[str, str] = {}
         for name, (needed, words) in NEEDS.items():
