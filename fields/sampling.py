@@ -1,22 +1,25 @@
-"""Where along a ray a field is asked: even in depth, inverse depth or NDC, and again where densities are."""
+"""Where along a ray a field is asked: even in depth, its logarithm, its inverse or NDC, and again where it is dense."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-SPACINGS = ("ndc", "inverse", "linear")
+SPACINGS = ("ndc", "inverse", "log", "linear")
 LAST = 1e10  # length of a ray's last sample: whatever is there is all that is seen beyond
 
 
 def depth_at(u: Tensor, near: float, far: float, spacing: str) -> Tensor:
     """Z-depth of a place ``u`` in 0..1 along a ray.
 
-    ``linear`` in depth; ``inverse``: linear in inverse depth from near to far; ``ndc``: linear in the depth of NDC,
-    which is inverse depth from near to infinity (NeRF, appendix C), ended at fifty times near, or at a farther ``far``.
+    ``linear`` in depth; ``log``: in its logarithm; ``inverse``: in inverse depth from near to far; ``ndc``: in the
+    depth of NDC, which is inverse depth from near to infinity (NeRF, appendix C), ended at fifty times near, or at a
+    farther ``far``.
     """
     if spacing == "linear":
         return near + (far - near) * u
+    if spacing == "log":
+        return near * (far / near) ** u
     end = 1 / far if spacing == "inverse" else min(1 / far, 0.02 / near)
     return 1 / ((1 - u) / near + u * end)
 

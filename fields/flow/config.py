@@ -63,7 +63,7 @@ class FlowConfig(Settings):
     density_prior: str = "opacity"  # opacity, mean or first: how logits of samples become a pixel's
     compat_neighbour_ndc: bool = False
     # sampling
-    spacing: str = "inverse"  # of depths: ndc, inverse, linear
+    spacing: str = "inverse"  # of depths: ndc, inverse, log, linear
     samples: int = 20
     proposals: int = 24  # samples of densities alone, of which the others are drawn; 0: none
     static_rays: int = 128

@@ -13,7 +13,7 @@ ATTENTION, DENSITY = "attention", "density"  # where the weights of a ray's samp
 HEADS = ("unet", "fpn", "pixel")
 SIZES = (  # settings that say what networks there are, of which size, and what their numbers mean
     "widths", "blocks", "decoder", "color_channels", "color_stride", "level_channels", "width", "depth", "heads",
-    "ratio", "octaves", "rendering", "head", "head_width", "concatenate",
+    "ratio", "octaves", "rectified", "rendering", "head", "head_width", "concatenate",
 )  # fmt: skip
 
 
@@ -47,8 +47,10 @@ class PerceptionConfig(Settings):
     ratio: int = 2  # of the feed-forward part's width
     dropout: float = 0.0
     octaves: int = 6
+    rectified: bool = False  # rendered semantic features are never negative, as published
     rendering: str = DENSITY  # attention: the paper's; density: of each sample, colours blended from the views
     # sampling
+    spacing: str = "log"  # of depths: inverse, log, linear
     coarse: int = 14
     importance: int = 10
     # perception head
@@ -66,7 +68,7 @@ class PerceptionConfig(Settings):
     rays: int = 160
     patch: int = 6  # cells along a side of the patches that rays come in
     patches: float = 0.5  # share of iterations whose rays come in patches
-    pool: float = 2.5  # references are drawn from so many times their number of nearest views
+    pool: float = 1.5  # references are drawn from so many times their number of nearest views
     extractor_rate: float = 3e-3
     transformer_rate: float = 3e-3
     head_rate: float = 3e-3
@@ -82,6 +84,7 @@ class PerceptionConfig(Settings):
     distill: float = 0.25
     guided: float = 0.25
     known_depth: float = 0.5  # of rendered depth, where it is known
+    sure_depth: float = 0.1  # of what the samples weigh that are there
     instance: float = 0.5
 
     @property
@@ -101,9 +104,10 @@ PRESETS = {
     "paper": dataclasses.replace(
         FAST, preset="paper", widths=(64, 64, 128, 256), blocks=(3, 4, 6), decoder=128, color_channels=32,
         color_stride=4, level_channels=128, views=10, width=64, depth=8, ratio=4, dropout=0.1, octaves=10,
-        rendering=ATTENTION, coarse=48, importance=16, head_width=128, iterations=200_000, rays=512, patch=8,
-        extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5, warm_up=1000, checkpoint_every=2000, color=0.25,
-        coarse_color=0.25, semantics=1.5, reference_semantics=0.0, known_depth=0.0, instance=1.5,
+        rectified=True, rendering=ATTENTION, spacing="inverse", coarse=48, importance=16, head_width=128,
+        iterations=200_000, rays=512, patch=8, extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5,
+        warm_up=1000, checkpoint_every=2000, color=0.25, coarse_color=0.25, semantics=1.5, reference_semantics=0.0,
+        known_depth=0.0, sure_depth=0.0, pool=2.5, instance=1.5,
     ),
 }  # fmt: skip
 
@@ -126,7 +130,10 @@ def preset(name: str) -> PerceptionConfig:
 
 def checked(config: PerceptionConfig) -> PerceptionConfig:
     """``config``; BadInput for settings that make no network."""
-    choices = {"rendering": (ATTENTION, DENSITY), "head": HEADS, "color_stride": (2, 4), "precision": tuple(PRECISIONS)}
+    choices = {
+        "rendering": (ATTENTION, DENSITY), "spacing": ("inverse", "log", "linear"), "head": HEADS,
+        "color_stride": (2, 4), "precision": tuple(PRECISIONS),
+    }  # fmt: skip
     for name, known in choices.items():
         if getattr(config, name) not in known:
             expected = ", ".join(map(str, known))

@@ -40,8 +40,22 @@ def guided_distillation(matter: Tensor, teacher: Tensor, depths: Tensor, truth: 
     return (loss * known).sum() / known.sum().clamp_min(1)
 
 
-def depth_error(depth: Tensor, truth: Tensor, near: float) -> Tensor:
-    """Absolute error of inverse depths [R], in those of ``near``; over rays whose true depth is known."""
-    known = (truth > 0).to(depth)
-    error = (near / depth.clamp_min(near) - near / truth.clamp_min(near)).abs()
-    return (error * known).sum() / known.sum().clamp_min(1)
+def depth_error(depth: Tensor, truth: Tensor) -> Tensor:
+    """Absolute error of the logarithms of depths [R], over rays whose true depth is known."""
+    known = truth > 0
+    error = (depth[known].clamp_min(1e-3).log() - truth[known].log()).abs()
+    return error.sum() / known.sum().clamp_min(1)
+
+
+def depth_likelihood(weights: Tensor, depths: Tensor, truth: Tensor) -> Tensor:
+    """How unlikely rays are to end where they truly do: ``-log`` of what the samples there weigh (DS-NeRF, eq. 4, with
+    the rays' own samples in place of a normal distribution).
+
+    Args:
+        weights: [R, M] of samples. depths: [R, M], ascending. truth: [R] true depth, 0 where unknown.
+    """
+    known = truth > 0
+    weights, depths, truth = weights[known], depths[known], truth[known, None]
+    after = (depths < truth).sum(1, keepdim=True).clamp(1, depths.shape[1] - 1)
+    here = weights.gather(1, after - 1) + weights.gather(1, after)
+    return -(here + 1e-3).log().sum() / known.sum().clamp_min(1)

@@ -65,7 +65,7 @@ class Aggregation(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.color = nn.Linear(width, 1 if config.rendering == DENSITY else 3)
-        self.adaptor = nn.Sequential(nn.Linear(config.semantic_channels, config.semantic_channels), nn.ReLU())
+        self.adaptor = _adaptor(config.semantic_channels, config.rectified)
 
     def forward(self, seen: Seen, points: Tensor, directions: Tensor, depths: Tensor, lengths: Tensor) -> Shown:
         """Render rays.
@@ -128,6 +128,17 @@ class Aggregation(nn.Module):
         share = shares.transpose(1, 2)[..., None]
         rays = (share * matter.unflatten(-1, (share.shape[2], -1))).sum(1).flatten(1)
         return applied(self.adaptor, self.config.precision, rays), matter
+
+
+def _adaptor(channels: int, rectified: bool) -> nn.Module:
+    """What brings rendered features nearer to those of a picture; at first it leaves them as they are, unless these may
+    be negative and ``rectified`` ones not."""
+    linear = nn.Linear(channels, channels)
+    if rectified:
+        return nn.Sequential(linear, nn.ReLU())
+    nn.init.eye_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 def _moments(tokens: Tensor, valid: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def trace(network: Aggregation, views: References, ways: Tensor, semantics: bool
 
 def _ask(network: Aggregation, views: References, ways: Tensor, borders: Tensor, semantics: bool):
     """What the network says at samples between ``borders`` [R, M + 1], their depths, and whether a view sees a ray."""
-    edges = sampling.depth_at(borders, views.near, views.far, "inverse")
+    edges = sampling.depth_at(borders, views.near, views.far, network.config.spacing)
     depths = 0.5 * (edges[:, 1:] + edges[:, :-1])
     points = ways[:, None] * depths[..., None]
     seen = look(views, points, semantics)

@@ -25,6 +25,7 @@ NEEDS = {  # losses that need more than pictures with cameras: what of the targe
     "reference_semantics": ("labels", "labels"),
     "guided": ("depths", "true depth"),
     "known_depth": ("depths", "true depth"),
+    "sure_depth": ("depths", "true depth"),
     "instance": ("instances", "instances"),
 }
 
@@ -96,7 +97,7 @@ class PerceptionTrainer:
             "semantics": config.semantics if self.field.head is not None else 0.0,
             "reference_semantics": config.reference_semantics if self.field.head is not None else 0.0,
             "distill": config.distill * config.distill_2d, "guided": config.guided * config.distill_depth,
-            "known_depth": config.known_depth,
+            "known_depth": config.known_depth, "sure_depth": config.sure_depth,
             "instance": config.instance if self.field.instance_head is not None else 0.0,
         }
 
@@ -166,7 +167,8 @@ class PerceptionTrainer:
             raw["coarse_color"] = lambda: losses.color_error(traced.coarse.color, color)
         if truth["depths"] is not None:
             depth = truth["depths"][y, x]
-            raw["known_depth"] = lambda: losses.depth_error(traced.fine.depth, depth, before.near)
+            raw["known_depth"] = lambda: losses.depth_error(traced.fine.depth, depth)
+            raw["sure_depth"] = lambda: losses.depth_likelihood(traced.fine.weights, traced.depths, depth)
         if semantics:
             raw |= self._semantic(traced, novel, where, truth, (height, width))
             if truth["depths"] is not None:

@@ -37,7 +37,10 @@ def test_the_whole_world_lies_within_one():
 def test_samples_go_from_near_to_far(spacing):
     u = torch.linspace(0, 1, 9)
     z = sampling.depth_at(u, 0.5, 8.0, spacing)
-    ends = {"linear": (4.25, 8.0), "inverse": (1 / (0.5 * (2 + 0.125)), 8.0), "ndc": (1 / (0.5 * (2 + 0.04)), 25.0)}
+    ends = {
+        "linear": (4.25, 8.0), "log": (2.0, 8.0), "inverse": (1 / (0.5 * (2 + 0.125)), 8.0),
+        "ndc": (1 / (0.5 * (2 + 0.04)), 25.0),
+    }  # fmt: skip
     assert (z.diff() > 0).all() and z[0] == pytest.approx(0.5)
     assert (z[4].item(), z[8].item()) == pytest.approx(ends[spacing], rel=1e-5)
 

@@ -12,7 +12,10 @@ from semaflow.scenes import BadInput
 
 from tests.reference import perception_views as small
 
-NAMES = ("color", "coarse_color", "semantics", "reference_semantics", "distill", "guided", "known_depth", "instance")
+NAMES = (
+    "color", "coarse_color", "semantics", "reference_semantics", "distill", "guided", "known_depth", "sure_depth",
+    "instance",
+)  # fmt: skip
 EVERYTHING = {"coarse_color": 0.5, "instances": 4, "patches": 0.0}
 
 
@@ -98,8 +101,8 @@ def test_losses_whose_input_is_missing_are_left_out_and_named():
     found = small.targets()
     found.depths = None
     made = PerceptionTrainer(small.field(), [found])
-    assert made.missing == {"guided": "true depth", "known_depth": "true depth"}
-    assert not {"guided", "known_depth"} & set(made.terms(found, 0)[0])
+    assert made.missing == dict.fromkeys(("guided", "known_depth", "sure_depth"), "true depth")
+    assert not {"guided", "known_depth", "sure_depth"} & set(made.terms(found, 0)[0])
     with pytest.raises(BadInput, match="loss guided: needs true depth, which no scene has; set guided=0"):
         PerceptionTrainer(small.field(), [found], ("guided",))
 
@@ -110,7 +113,28 @@ def test_rays_of_unknown_depth_do_not_count():
     found = losses.guided_distillation(matter, teacher, depths, truth, 2)
     assert found == losses.guided_distillation(matter[[0, 2]], teacher[[0, 2]], depths[:2], truth[[0, 2]], 2)
     assert losses.guided_distillation(matter, teacher, depths, torch.zeros(4), 2) == 0
-    assert losses.depth_error(truth, torch.zeros(4), 1.0) == 0
+    for unknown in (torch.zeros(4), torch.zeros(0)):
+        assert losses.depth_error(truth[: len(unknown)], unknown) == 0
+        assert losses.depth_likelihood(torch.rand(len(unknown), 6), depths[: len(unknown)], unknown) == 0
+
+
+def test_the_error_of_a_depth_is_that_of_its_logarithm():
+    depth = torch.tensor([2.0, 8.0, 5.0, 0.0], requires_grad=True)
+    loss = losses.depth_error(depth, torch.tensor([4.0, 4.0, 0.0, 1.0]))
+    assert loss.item() == pytest.approx((2 * math.log(2) + math.log(1000)) / 3)
+    loss.backward()
+    assert depth.grad.isfinite().all() and depth.grad[2] == 0
+
+
+def test_samples_on_either_side_of_the_true_depth_are_to_have_the_weight():
+    depths = torch.tensor([1.0, 2.0, 4.0, 8.0]).expand(3, -1)
+    weights = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).expand(3, -1)
+    for truth, here in ((3.0, 0.5), (0.5, 0.3), (9.0, 0.7)):  # the last two are before and behind all samples
+        found = losses.depth_likelihood(weights, depths, torch.tensor([truth, 0.0, 0.0]))
+        assert found.item() == pytest.approx(-math.log(here + 1e-3))
+    nothing = torch.zeros(1, 4, requires_grad=True)
+    losses.depth_likelihood(nothing, depths[:1], torch.tensor([3.0])).backward()
+    assert nothing.grad.isfinite().all() and (nothing.grad[0] < 0).tolist() == [False, True, True, False]
 
 
 def test_guided_distillation_wants_likeness_at_the_true_depth_and_none_elsewhere():
