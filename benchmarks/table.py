@@ -30,13 +30,6 @@ def machine() -> dict:
         processor = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         processor = platform.processor() or platform.machine()
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "processor": processor,
         "cores": cores(),
@@ -44,9 +37,21 @@ def machine() -> dict:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "commit": git.stdout.strip() or "unknown",
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def commit() -> str:
+    """The commit that is measured, marked dirty if files other than results differ from it."""
+    name = _git("describe", "--always", "--abbrev=10")
+    changed = _git("status", "--porcelain", "--untracked-files=no", ":(top)", ":(exclude)results")
+    return f"{name}-dirty" if changed else name or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    place = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=place, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def milliseconds(
