@@ -22,7 +22,7 @@ from semaflow.tasks.fit_flow import fit_flow
 
 WORLD = {"frames": 8, "width": 80, "height": 45, "test": 2}
 QUICK = {
-    "teacher": "given", "static_iterations": 300, "dynamic_iterations": 500, "samples": 12, "proposals": 16,
+    "teacher": "given", "static_iterations": 200, "dynamic_iterations": 350, "samples": 12, "proposals": 16,
     "flow_stride": 1, "static_semantics": 0.5, "semantics_full": 0.5, "semantics_dynamic": 0.25,
     # in so short and coarse a film motion masks hardly find what moves
     "moving_classes": ("red ball", "blue ball", "green ball", "yellow ball"),
