@@ -43,7 +43,6 @@ class FlowConfig(Settings):
     static_blocks: int = 1
     dynamic_features: bool = False  # the dynamic radiance reads features, as in MonoNeRF
     static_features: bool = False  # so does the static
-    static_semantics_features: bool = False  # the static semantics read them: for places that no label shows
     random_static_frame: bool = True  # the frame whose features the static field reads while it trains alone
     position_semantics: bool = False  # the semantic head also sees the code of position and time
     density: str = "softplus"  # or relu, with noise in training

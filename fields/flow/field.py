@@ -25,7 +25,6 @@ from .state import FlowState
 from .static import StaticNetwork
 
 FORMAT = 1
-DROPPED = 0.3  # of the places that learn, those whose static semantics see image features alone
 BLEND = 0.5  # at which a place belongs to the dynamic field
 
 
@@ -70,8 +69,8 @@ class FlowField(Field):
             config.density,
         )
         self.static = StaticNetwork(
-            sizes[0], config.static_width, config.static_blocks, features if config.static_features else 0,
-            features if config.static_semantics_features else 0, classes, config.density,
+            sizes[0], config.static_width, config.static_blocks, features if config.static_features else 0, classes,
+            config.density,
         )
         self.ray_attention = Attention(classes) if config.ray_attention else None
         self.edit: Editing | None = None
@@ -139,24 +138,15 @@ class FlowField(Field):
         """Numbers learned."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int, noise: float = 0.0,
-                        learning: torch.Generator | None = None) -> Radiance:
-        """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame.
-
-        ``learning`` draws the places that a static branch whose semantics read features classifies by these alone.
-        """
+    def static_radiance(self, clip: Clip, points: Tensor, directions: Tensor, frame: int,
+                        noise: float = 0.0) -> Radiance:
+        """What stands still there, seen along unit ``directions`` [P, 3] with the features of a frame."""
         if not self.config.static_field:
             return Radiance(
                 torch.zeros_like(points), points.new_zeros(len(points)), None,
                 points.new_zeros(len(points), max(1, len(self.label_names))),
             )
-        embedded, shown = self.embedded(clip, points), self.static_features(clip, points, frame)
-        if not self.config.static_semantics_features:
-            return self.static(embedded, directions, shown, noise)
-        told, dropped = self._read(clip, points, frame) if shown is None else shown, None
-        if learning is not None:
-            dropped = (torch.rand(len(points), generator=learning) < DROPPED).to(points.device)
-        return self.static(embedded, directions, shown, noise, told, dropped)
+        return self.static(self.embedded(clip, points), directions, self.static_features(clip, points, frame), noise)
 
     def embedded(self, clip: Clip, points: Tensor) -> Tensor:
         """The static network's input."""
@@ -167,10 +157,6 @@ class FlowField(Field):
         """Features [P, C] of a frame where the points project, if the static network reads them."""
         if not self.config.static_features:
             return None
-        return self._read(clip, points, frame)
-
-    def _read(self, clip: Clip, points: Tensor, frame: int) -> Tensor:
-        """Features [P, C] of a frame where the points project."""
         return clip.read(points[:, None], [frame], self.maps([frame]))[:, 0]
 
     def densities(self, clip: Clip, points: Tensor, time: float, depths: Tensor, lengths: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ def trace_static(field, clip: Clip, rays: Rays, time: float, jitter: torch.Gener
     flat, shape = points.reshape(-1, 3), depths.shape
     noise = 1.0 if jitter is not None and field.config.density == "relu" else 0.0
     directions = torch.nn.functional.normalize(rays.directions, dim=-1)[:, None].expand_as(points).reshape(-1, 3)
-    static = field.static_radiance(clip, flat, directions, clip.frame(time) if frame is None else frame, noise, jitter)
+    static = field.static_radiance(clip, flat, directions, clip.frame(time) if frame is None else frame, noise)
     empty = torch.zeros_like(static.density)
     nothing = Radiance(torch.zeros_like(static.color), empty, empty)
     result = Traced(None, points, depths, lengths, nothing, static, flat.new_zeros(0, dtype=torch.long))

@@ -19,39 +19,27 @@ class StaticNetwork(nn.Module):
         size: of the code of a place.
         width, blocks: of its trunk.
         features: channels of image features that the first three blocks read; 0: none.
-        shown: channels of image features that the semantics read beside the trunk; 0: none. Places that no labelled
-            picture shows have their class from these.
         classes: C.
         density: ``softplus`` or ``relu``.
     """
 
-    def __init__(self, size: int, width: int, blocks: int, features: int, shown: int, classes: int, density: str):
+    def __init__(self, size: int, width: int, blocks: int, features: int, classes: int, density: str):
         super().__init__()
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(Residual(width) for _ in range(blocks))
         self.reads = nn.ModuleList(nn.Linear(features, width) for _ in range(min(3, blocks) if features else 0))
         self.opacity, self.bottleneck = nn.Linear(width, 1), nn.Linear(width, width)
         self.color = perceptron(width + 3 * (1 + 2 * VIEW_OCTAVES), width // 2, 3)
-        self.semantics = perceptron(width + shown, width // 2, classes)
-        self.shown = shown
+        self.semantics = perceptron(width, width // 2, classes)
         self.kind = density
 
-    def forward(self, embedded: Tensor, directions: Tensor, features: Tensor | None = None, noise: float = 0.0,
-                shown: Tensor | None = None, dropped: Tensor | None = None) -> Radiance:
-        """Colour, density and logits of P places: codes [P, size], unit viewing directions [P, 3], features [P, F] of
-        the trunk and [P, S] of the semantics (None: nothing is seen of the places). The class of places ``dropped``
-        [P] bool is read from these alone."""
+    def forward(self, embedded: Tensor, directions: Tensor, features: Tensor | None = None,
+                noise: float = 0.0) -> Radiance:
+        """Colour, density and logits of P places: codes [P, size], unit viewing directions [P, 3], features [P, F]."""
         h = self.trunk(embedded, features)
         seen = torch.cat([self.bottleneck(h), encode(directions, VIEW_OCTAVES)], -1)
         density = activated(self.opacity(h)[:, 0], self.kind, noise)
-        return Radiance(self.color(seen).sigmoid(), density, None, self.classify(torch.relu(h), shown, dropped))
-
-    def classify(self, h: Tensor, shown: Tensor | None, dropped: Tensor | None = None) -> Tensor:
-        """Logits [P, C] of the trunk's [P, width] and image features [P, S]."""
-        if not self.shown:
-            return self.semantics(h)
-        h = h if dropped is None else h * ~dropped[:, None]
-        return self.semantics(torch.cat([h, h.new_zeros(len(h), self.shown) if shown is None else shown], -1))
+        return Radiance(self.color(seen).sigmoid(), density, None, self.semantics(torch.relu(h)))
 
     def trunk(self, embedded: Tensor, features: Tensor | None = None) -> Tensor:
         """What is known of P places, [P, width]."""

@@ -8,7 +8,6 @@ from semaflow.fields.flow.field import FlowField
 from semaflow.fields.flow.paths import follow
 from semaflow.fields.flow.render import Rays, trace
 from semaflow.fields.flow.start import start_field
-from semaflow.fields.flow.static import StaticNetwork
 from semaflow.fields.flow.trainer import FlowTrainer
 from semaflow.scenes import BadInput, Camera
 from semaflow.scenes.files import read_tensors, write_tensors
@@ -201,17 +200,3 @@ def test_presets_differ_by_size():
     assert PRESETS["tiny"].iterations < PRESETS["fast"].iterations < PRESETS["paper"].iterations == 140_002
     with pytest.raises(BadInput, match="tiny, fast, paper"):
         preset("huge")
-
-
-def test_the_class_of_a_place_can_be_read_from_what_pictures_show_there_alone():
-    torch.manual_seed(0)
-    network = StaticNetwork(5, 8, 1, 0, 4, 3, "softplus")
-    code, shown = torch.randn(6, 5), torch.randn(6, 4)
-    directions = torch.nn.functional.normalize(torch.randn(6, 3), dim=-1)
-    dropped = torch.tensor([True, False] * 3)
-    said, other = (network(c, directions, None, 0.0, shown, dropped) for c in (code, code + 1))
-    same = (said.logits == other.logits).all(-1)
-    assert torch.equal(same, dropped)
-    assert not (said.color == other.color).all(-1).any()
-    unseen = network(code, directions)
-    assert torch.equal(unseen.logits, network(code, directions, None, 0.0, torch.zeros(6, 4)).logits)

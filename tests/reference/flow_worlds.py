@@ -61,7 +61,7 @@ class HandMade(FlowField):
     def velocity(self, clip, points, time):
         return self.dynamic.velocity(self.code(clip, points, float(time)))
 
-    def static_radiance(self, clip, points, directions, frame, noise=0.0, learning=None):
+    def static_radiance(self, clip, points, directions, frame, noise=0.0):
         cube = ((points - CUBE_AT).abs() < HALF).all(-1)
         number = next(k for k, other in enumerate(self.clips) if other is clip)
         classes = torch.where(cube, CUBE, WALL)

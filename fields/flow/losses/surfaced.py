@@ -42,7 +42,7 @@ def still_surface(c: Context) -> Surfaced | None:
     seen = draw_surface(clip, found, found.still, [found.resting], c.config.surface_rays, c.generator)
     if seen is None:
         return None
-    radiance = field.static_radiance(clip, seen.at, seen.directions, frame, learning=c.generator)
+    radiance = field.static_radiance(clip, seen.at, seen.directions, frame)
     free = draw_surface(clip, found, found.still, [found.covered], c.config.surface_rays // 2, c.generator, FREE)
     before = seen.before if free is None else torch.cat([seen.before, free.before])
     density = field.static.densities(field.embedded(clip, before), field.static_features(clip, before, frame))
