@@ -59,9 +59,11 @@ class Field(torch.nn.Module, abc.ABC):
 
 
 def check_header(header: dict[str, str], kind: str, newest: int, source: str | Path) -> None:
-    """BadInput unless ``header`` of the file ``source`` says that it holds a field of that ``kind``, in a format no
+    """BadInput unless ``header`` of the file ``source`` says that it holds something of that ``kind``, in a format no
     newer than ``newest``."""
-    if not header.get("format", "").isdigit() or int(header["format"]) > newest:
-        raise BadInput(f"{source}: format: expected at most {newest}, got {header.get('format')!r}")
+    if not header.get("format", "").isdigit():
+        raise BadInput(f"{source}: header: expected a format version, got {header.get('format')!r}")
+    if int(header["format"]) > newest:
+        raise BadInput(f"{source}: format: {header['format']} is newer than this version reads ({newest})")
     if header.get("kind") != kind:
         raise BadInput(f"{source}: kind: expected {kind}, got {header.get('kind')!r}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..fields.field import check_header
 from ..scenes import BadInput
 from ..scenes.files import read_tensors, write_tensors
 
@@ -91,12 +92,7 @@ class Selection:
         Raises BadInput: missing or corrupt file, a newer format, or a selection of another field.
         """
         tensors, header = read_tensors(path)
-        if header.get("kind") != "selection" or not header.get("format", "").isdigit():
-            raise BadInput(f"{path}: header: expected a selection, got {header.get('kind')!r}")
-        if int(header["format"]) > FORMAT:
-            raise BadInput(
-                f"{path}: format: {header['format']} is newer than this version reads ({FORMAT})"
-            )
+        check_header(header, "selection", FORMAT, path)
         for name, dtype in {"selected": torch.bool, "scores": torch.float32}.items():
             value = tensors.get(name)
             if value is None or value.dtype != dtype or value.shape != (count,):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...kernels.neighbors import nearest
 from ...scenes import BadInput
 from ...scenes.files import read_tensors, write_tensors
-from ..field import Field
+from ..field import Field, check_header
 from ..motion import MOTIONS, NodeScaffold, Still
 from .editing import Editing
 from .lighting import between, lit
@@ -169,12 +169,7 @@ class GaussianField(Field):
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], header: dict[str, str], source: str | Path) -> GaussianField:
         """Build the field from what :meth:`save` wrote; ``source`` names the file in errors."""
-        if not header.get("format", "").isdigit():
-            raise BadInput(f"{source}: header: expected a format version, got {header.get('format')!r}")
-        if int(header["format"]) > FORMAT:
-            raise BadInput(f"{source}: format: {header['format']} is newer than this version reads ({FORMAT})")
-        if header.get("kind") != cls.kind:
-            raise BadInput(f"{source}: kind: expected {cls.kind}, got {header.get('kind')!r}")
+        check_header(header, cls.kind, FORMAT, source)
         count = len(tensors["means"]) if "means" in tensors else 0
         for name in ("light", "classes"):
             tensors.setdefault(name, torch.zeros(count, 0))  # fields saved before there were any
