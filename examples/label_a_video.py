@@ -40,7 +40,7 @@ COLORS = ((0.82, 0.2, 0.16), (0.16, 0.38, 0.78), (0.2, 0.6, 0.28), (0.92, 0.74, 
 # Labels are read from the frames' own pictures: hardly any ray need be followed to learn them.
 QUICK = {
     "iterations": 220, "rays": 16, "patches": 0.0, "coarse": 4, "importance": 0, "reference_semantics": 1.0,
-    "warm_up": 10,
+    "warm_up": 10, "known_depth": 0.0, "sure_depth": 0.0,
 }  # fmt: skip
 
 
