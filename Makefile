@@ -39,11 +39,11 @@ demo: install
 
 test: install
 	$(BIN)/ruff check .
-	$(TWO) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(TWO) $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-all: install
 	$(BIN)/ruff check .
-	$(TWO) $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(TWO) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: install
 	$(BIN)/python -m benchmarks

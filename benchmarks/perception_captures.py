@@ -21,7 +21,6 @@ from torch import Tensor
 
 from .data import captures
 from .perception import learned
-from .table import RESULTS
 
 CAPTURES = ("static_fox", "static_gold_cape")
 WIDTH = 96  # of the pictures
@@ -29,7 +28,7 @@ POINTS = 2000  # that tell how far away things are
 
 
 def measured(start: Run, folder: Path, steps: int, names=CAPTURES) -> Iterator[dict]:
-    """The rows of the captures, those before and after ``steps`` steps; pictures are written beside the figures."""
+    """The rows of the captures, those before and after ``steps`` steps; pictures are written into ``folder``."""
     for name in names:
         place = prepared(name, folder)
         scene = load(place)
@@ -50,7 +49,7 @@ def measured(start: Run, folder: Path, steps: int, names=CAPTURES) -> Iterator[d
             row["mask IoU"] = sum(own) / len(own)
         seconds = read_json(tuned / "metrics.json")["train_seconds"]
         yield {"of": f"{name}, tuned", **row, "PSNR": quality(after, scene), "train s": seconds, "steps": steps}
-        draw(RESULTS / "perception" / f"{name}.png", scene, before, after, masks)
+        draw(folder / "pictures" / f"{name}.png", scene, before, after, masks)
 
 
 def prepared(name: str, folder: Path) -> Path:

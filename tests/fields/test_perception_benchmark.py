@@ -21,7 +21,6 @@ def small(tmp_path_factory):
         patch.setattr(perception, "PRESET", "tiny")
         patch.setattr(perception, "ABLATIONS", {name: config.ABLATIONS[name] for name in ("full", "per-pixel head")})
         patch.setattr(table, "RESULTS", folder / "results")
-        patch.setattr(perception_captures, "RESULTS", folder / "results")
         yield budget
 
 
@@ -61,7 +60,7 @@ def test_captures_are_shown_before_and_after_tuning(small, monkeypatch):
     rows = list(perception_captures.measured(perception.network(small), small.folder, 2, ("capture",)))
     assert [row["of"] for row in rows] == ["capture, never seen", "capture, tuned"]
     assert all(3 < row["PSNR"] < 60 and row["size"] == "40x30" for row in rows) and 0 <= rows[1]["mask IoU"] <= 1
-    assert (small.folder / "results" / "perception" / "capture.png").stat().st_size
+    assert (small.folder / "pictures" / "capture.png").stat().st_size
 
 
 def test_a_room_is_filmed_once(small):
