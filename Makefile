@@ -39,11 +39,11 @@ demo: install
 
 test: install
 	$(BIN)/ruff check .
-	$(TWO) $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(TWO) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: install
 	$(BIN)/ruff check .
-	$(TWO) $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(TWO) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: install
 	$(BIN)/python -m benchmarks
