@@ -148,8 +148,7 @@ def evaluate(field, scene: Scene, objects: Sequence[Selection] = (), train: bool
         ``selected`` how each target was selected; ``masks`` and ``masks_train`` as from
         :func:`mask_quality`; ``labels``, ``labels_train`` and ``labels_unseen`` as from
         :func:`labels_quality`; ``instances`` as from :func:`instance_quality`; ``tracks`` as from
-        :func:`track_quality`; ``gaussians``;
-        ``eval_seconds``.
+        :func:`track_quality`; ``gaussians``; ``eval_seconds``.
     """
     start = time.perf_counter()
     result: dict = {"held_out": bool(scene.test)}

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from ...scenes import BadInput
+from ..sampling import SPACINGS
 from ..settings import Settings
 from .precision import PRECISIONS
 
@@ -50,7 +51,7 @@ class PerceptionConfig(Settings):
     rectified: bool = False  # rendered semantic features are never negative, as published
     rendering: str = DENSITY  # attention: the paper's; density: of each sample, colours blended from the views
     # sampling
-    spacing: str = "log"  # of depths: inverse, log, linear
+    spacing: str = "log"  # of depths: ndc, inverse, log, linear
     coarse: int = 14
     importance: int = 10
     # perception head
@@ -84,7 +85,7 @@ class PerceptionConfig(Settings):
     distill: float = 0.25
     guided: float = 0.25
     known_depth: float = 0.5  # of rendered depth, where it is known
-    sure_depth: float = 0.1  # of what the samples weigh that are there
+    sure_depth: float = 0.1  # of what samples at the true depth weigh
     instance: float = 0.5
 
     @property
@@ -131,7 +132,7 @@ def preset(name: str) -> PerceptionConfig:
 def checked(config: PerceptionConfig) -> PerceptionConfig:
     """``config``; BadInput for settings that make no network."""
     choices = {
-        "rendering": (ATTENTION, DENSITY), "spacing": ("inverse", "log", "linear"), "head": HEADS,
+        "rendering": (ATTENTION, DENSITY), "spacing": SPACINGS, "head": HEADS,
         "color_stride": (2, 4), "precision": tuple(PRECISIONS),
     }  # fmt: skip
     for name, known in choices.items():

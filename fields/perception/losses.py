@@ -41,21 +41,21 @@ def guided_distillation(matter: Tensor, teacher: Tensor, depths: Tensor, truth: 
 
 
 def depth_error(depth: Tensor, truth: Tensor) -> Tensor:
-    """Absolute error of the logarithms of depths [R], over rays whose true depth is known."""
+    """Absolute error of the logarithms of depths [R], in any unit, over rays whose true depth is known (above 0)."""
     known = truth > 0
-    error = (depth[known].clamp_min(1e-3).log() - truth[known].log()).abs()
-    return error.sum() / known.sum().clamp_min(1)
+    ratio = torch.where(known, depth / truth.where(known, 1.0), 1.0)
+    return ratio.clamp_min(1e-3).log().abs().sum() / known.sum().clamp_min(1)
 
 
 def depth_likelihood(weights: Tensor, depths: Tensor, truth: Tensor) -> Tensor:
-    """How unlikely rays are to end where they truly do: ``-log`` of what the samples there weigh (DS-NeRF, eq. 4, with
-    the rays' own samples in place of a normal distribution).
+    """How unlikely rays are to end where they truly do: ``-log`` of what the samples on either side of the true depth
+    weigh (DS-NeRF, eq. 4, with the rays' own samples in place of a normal distribution), over rays where it is known.
 
     Args:
         weights: [R, M] of samples. depths: [R, M], ascending. truth: [R] true depth, 0 where unknown.
     """
-    known = truth > 0
-    weights, depths, truth = weights[known], depths[known], truth[known, None]
-    after = (depths < truth).sum(1, keepdim=True).clamp(1, depths.shape[1] - 1)
-    here = weights.gather(1, after - 1) + weights.gather(1, after)
-    return -(here + 1e-3).log().sum() / known.sum().clamp_min(1)
+    known, count = truth > 0, depths.shape[1]
+    after = (depths < truth[:, None]).sum(1, keepdim=True).clamp(1, max(1, count - 1))
+    index = torch.arange(count, device=depths.device)
+    here = (weights * ((index == after) | (index == after - 1))).sum(1)
+    return -((here + 1e-3).log() * known).sum() / known.sum().clamp_min(1)

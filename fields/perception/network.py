@@ -131,8 +131,8 @@ class Aggregation(nn.Module):
 
 
 def _adaptor(channels: int, rectified: bool) -> nn.Module:
-    """What brings rendered features nearer to those of a picture; at first it leaves them as they are, unless these may
-    be negative and ``rectified`` ones not."""
+    """What brings rendered features nearer to those of a picture: a linear layer, the identity at first; with
+    ``rectified`` any, and a ReLU, as published."""
     linear = nn.Linear(channels, channels)
     if rectified:
         return nn.Sequential(linear, nn.ReLU())

@@ -124,6 +124,8 @@ def test_the_error_of_a_depth_is_that_of_its_logarithm():
     assert loss.item() == pytest.approx((2 * math.log(2) + math.log(1000)) / 3)
     loss.backward()
     assert depth.grad.isfinite().all() and depth.grad[2] == 0
+    small = 1e-6 * torch.tensor([2.0, 8.0, 5.0, 0.0])
+    assert torch.isclose(losses.depth_error(small, 1e-6 * torch.tensor([4.0, 4.0, 0.0, 1.0])), loss)
 
 
 def test_samples_on_either_side_of_the_true_depth_are_to_have_the_weight():
@@ -132,6 +134,8 @@ def test_samples_on_either_side_of_the_true_depth_are_to_have_the_weight():
     for truth, here in ((3.0, 0.5), (0.5, 0.3), (9.0, 0.7)):  # the last two are before and behind all samples
         found = losses.depth_likelihood(weights, depths, torch.tensor([truth, 0.0, 0.0]))
         assert found.item() == pytest.approx(-math.log(here + 1e-3))
+    alone = losses.depth_likelihood(torch.tensor([[0.4]]), torch.tensor([[2.0]]), torch.tensor([3.0]))
+    assert alone.item() == pytest.approx(-math.log(0.4 + 1e-3))
     nothing = torch.zeros(1, 4, requires_grad=True)
     losses.depth_likelihood(nothing, depths[:1], torch.tensor([3.0])).backward()
     assert nothing.grad.isfinite().all() and (nothing.grad[0] < 0).tolist() == [False, True, True, False]
