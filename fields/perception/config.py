@@ -76,6 +76,9 @@ class PerceptionConfig(Settings):
     decay: float = 0.1  # of all rates, by the last iteration
     warm_up: int = 100
     clip_gradient: float = 1.0
+    mirrored: float = 0.5  # share of iterations on pictures seen in a mirror
+    relit: float = 0.2  # how far colours are changed: deviation of the logarithms of factors and power
+    fused: bool = True  # classes are learned from whole maps; else of rendered pixels, each by itself
     near_depth: int = 2  # samples from the true depth within which matter is that of the pixel
     # losses
     color: float = 1.0
@@ -109,6 +112,7 @@ PRESETS = {
         iterations=200_000, rays=512, patch=8, extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5,
         warm_up=1000, checkpoint_every=2000, color=0.25, coarse_color=0.25, semantics=1.5, reference_semantics=0.0,
         known_depth=0.0, sure_depth=0.0, pool=2.5, instance=1.5,
+        mirrored=0.0, relit=0.0,
     ),
 }  # fmt: skip
 
@@ -119,7 +123,11 @@ ABLATIONS = {
     "distilled": {"distill_depth": False},
     "full": {},
     "per-pixel head": {"head": "pixel"},
-}
+    "per-pixel rendering": {
+        "head": "pixel", "fused": False, "reference_semantics": 0.0, "gradient_block": False, "distill_2d": False,
+        "distill_depth": False,
+    },
+}  # fmt: skip
 
 
 def preset(name: str) -> PerceptionConfig:
@@ -139,6 +147,8 @@ def checked(config: PerceptionConfig) -> PerceptionConfig:
         if getattr(config, name) not in known:
             expected = ", ".join(map(str, known))
             raise BadInput(f"setting {name!r}: expected one of {expected}, got {getattr(config, name)!r}")
+    if not config.fused and (config.head != "pixel" or config.instances):
+        raise BadInput("setting 'fused': expected true, unless 'head' is pixel and 'instances' 0")
     for name, length in (("widths", 4), ("blocks", 3)):
         if len(getattr(config, name)) != length or min(getattr(config, name)) < 1:
             raise BadInput(f"setting {name!r}: expected {length} positive numbers, got {getattr(config, name)}")

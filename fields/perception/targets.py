@@ -26,6 +26,17 @@ class Targets:
     instances: Tensor | None = None
     depths: Tensor | None = None
 
+    def of(self, chosen: Tensor) -> Targets:
+        """Those of the ``chosen`` pictures [V] alone, where the views are."""
+        views = self.views
+        few = Views(
+            views.images[chosen], views.viewmats[chosen], views.Ks[chosen], views.near, views.far,
+            views.times[chosen], views.window,
+        )  # fmt: skip
+        layers = (self.labels, self.instances, self.depths)
+        found = (None if layer is None else layer[chosen.cpu()].to(views.images.device) for layer in layers)
+        return Targets(self.name, few, *found)
+
 
 def targets(scene: Scene, window: float = 1.0) -> Targets:
     """What the training frames of ``scene`` tell; BadInput for labels outside its classes, and as of ``views_of``."""

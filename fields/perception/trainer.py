@@ -14,6 +14,7 @@ from ...scenes.files import read_tensors, write_tensors
 from .. import processes
 from ..checkpoints import adam_tensors, restore_adam
 from . import losses
+from .augment import mirrored, relit
 from .extractor import Maps
 from .field import PerceptionField
 from .instances import instance_error
@@ -144,43 +145,49 @@ class PerceptionTrainer:
 
     def terms(self, own: Targets, target: int) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of the picture ``target``, weighted, by name; and the mean squared error of colours."""
-        config, field, views = self.config, self.field, own.views
-        width, height = views.size
-        chosen = views.drawn(target, config.views, config.pool, self.generator)
-        both = torch.cat([chosen, chosen.new_tensor([target])])
-        pictures = views.pictures(both)
+        config, field = self.config, self.field
+        chosen = own.views.drawn(target, config.views, config.pool, self.generator)
+        own = self._changed(own.of(torch.cat([chosen, chosen.new_tensor([target])])))  # the last is the target
+        views, (width, height) = own.views, own.views.size
+        pictures = views.pictures()
         maps = field.extracted(pictures)
         semantic = maps.semantic[:-1]
         maps, novel = Maps(maps.color[:-1], semantic.detach() if config.gradient_block else semantic), maps.semantic[-1]
-        camera = Camera(views.Ks[target], views.viewmats[target], width, height)
+        camera = Camera(views.Ks[-1], views.viewmats[-1], width, height)
         where, pixels = self._draw(novel.shape[-2:], height, width)
         x, y = pixels.unbind(1)
         ways = directions(camera, pixels.to(novel) + 0.5)
         weights = {name: 0.0 if name in self.missing else weight for name, weight in self.weights.items()}
         semantics = any(weights[name] for name in ("semantics", "distill", "guided", "instance"))
-        before = references(views, chosen, maps, camera)
+        before = references(views, torch.arange(config.views), maps, camera)
         traced = trace(field.aggregation, before, ways, semantics, self.generator, bool(weights["coarse_color"]))
         color = pictures[-1, :, y, x].T
-        truth = {name: self._truth(getattr(own, name), target) for name in ("labels", "instances", "depths")}
         raw = {"color": lambda: losses.color_error(traced.fine.color, color)}
         if weights["coarse_color"]:
             raw["coarse_color"] = lambda: losses.color_error(traced.coarse.color, color)
-        if truth["depths"] is not None:
-            depth = truth["depths"][y, x]
+        if own.depths is not None:
+            depth = own.depths[-1, y, x]
             raw["known_depth"] = lambda: losses.depth_error(traced.fine.depth, depth)
             raw["sure_depth"] = lambda: losses.depth_likelihood(traced.fine.weights, traced.depths, depth)
         if semantics:
-            raw |= self._semantic(traced, novel, where, truth, (height, width))
-            if truth["depths"] is not None:
+            raw |= self._semantic(traced, novel, where, own, pixels)
+            if own.depths is not None:
                 teacher = novel.flatten(1)[:, where].T
                 raw["guided"] = lambda: losses.guided_distillation(
                     traced.fine.matter, teacher, traced.depths, depth, config.near_depth
                 )
         if own.labels is not None and field.head is not None:
-            labels = own.labels[chosen.cpu()].to(self.device).long()
+            labels = own.labels[:-1].long()
             raw["reference_semantics"] = lambda: losses.class_error(field.classes(semantic, height, width), labels)
         found = {name: weights[name] * loss() for name, loss in raw.items() if weights[name]}
         return found, (traced.fine.color.detach().clamp(0, 1) - color).square().mean()
+
+    def _changed(self, own: Targets) -> Targets:
+        """A few pictures as if of another scene, by chance."""
+        config = self.config
+        if config.mirrored and float(torch.rand((), generator=self.generator)) < config.mirrored:
+            own = mirrored(own)
+        return relit(own, config.relit, self.generator) if config.relit else own
 
     def _draw(self, size: tuple[int, int], height: int, width: int) -> tuple[Tensor, Tensor]:
         """Which cells of a map of ``size`` are rendered, [R], and of each the pixel (x, y) whose ray it is, [R, 2]."""
@@ -190,19 +197,25 @@ class PerceptionTrainer:
         pixels = pixels_in(where, size[1], height, width, self.generator)
         return where.to(self.device), pixels.to(self.device)
 
-    def _semantic(self, traced: Traced, novel: Tensor, where: Tensor, truth: dict, size: tuple[int, int]) -> dict:
-        """Losses of the fused map: rendered features where there are rays, those of the target picture elsewhere."""
-        field, rendered = self.field, traced.fine.semantic
-        fused = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)[None]
-        raw = {"distill": lambda: losses.distillation(rendered, novel.flatten(1)[:, where].T)}
-        if truth["labels"] is not None and field.head is not None:
-            raw["semantics"] = lambda: losses.class_error(field.classes(fused, *size), truth["labels"].long()[None])
-        if truth["instances"] is not None and field.instance_head is not None:
-            raw["instance"] = lambda: instance_error(field.things(fused, *size)[0], truth["instances"].long())
-        return raw
+    def _semantic(self, traced: Traced, novel: Tensor, where: Tensor, own: Targets, pixels: Tensor) -> dict:
+        """Losses of the fused map: rendered features where there are rays, those of the target picture elsewhere.
 
-    def _truth(self, layer: Tensor | None, target: int) -> Tensor | None:
-        return None if layer is None else layer[target].to(self.device)
+        Where it is not to be fused: of rendered features alone, all in one row.
+        """
+        field, rendered, (width, height) = self.field, traced.fine.semantic, own.views.size
+        raw = {"distill": lambda: losses.distillation(rendered, novel.flatten(1)[:, where].T)}
+        labels, things = (None if layer is None else layer[-1].long() for layer in (own.labels, own.instances))
+        if self.config.fused:
+            made = novel.flatten(1).index_copy(1, where, rendered.T).view_as(novel)[None]
+        else:
+            x, y = pixels.unbind(1)
+            labels = None if labels is None else labels[None, y, x]
+            made, height, width = rendered.T[None, :, None], 1, len(rendered)
+        if labels is not None and field.head is not None:
+            raw["semantics"] = lambda: losses.class_error(field.classes(made, height, width), labels[None])
+        if things is not None and field.instance_head is not None:
+            raw["instance"] = lambda: instance_error(field.things(made, height, width)[0], things)
+        return raw
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Everything needed to go on, in one safetensors file; all processes call this, the first one writes."""

@@ -41,8 +41,8 @@ class Views(nn.Module):
         """Width and height of the pictures."""
         return self.images.shape[3], self.images.shape[2]
 
-    def pictures(self, chosen: Tensor) -> Tensor:
-        """The ``chosen`` pictures, [V, 3, H, W] in 0..1."""
+    def pictures(self, chosen: Tensor | slice = slice(None)) -> Tensor:
+        """The ``chosen`` pictures, all by default: [V, 3, H, W] in 0..1."""
         return self.images[chosen].to(self.viewmats.dtype) / 255
 
     def nearest(self, viewmat: Tensor, time: float, count: int, without: int | None = None) -> Tensor:
