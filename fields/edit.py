@@ -18,7 +18,7 @@ from torch import Tensor
 from ..scenes import BadInput
 from ..scenes.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 AXES = ("x", "y", "z")
 LUMA = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
 Vector = tuple[float, float, float]
@@ -120,6 +120,8 @@ class Edit:
         copies: things shown again; a thing that is removed and copied has moved.
         clip: the video that is changed; None: the first.
         up: direction that points up.
+        moving: names of all things that move in the video; None: to be found in the field.
+        gone: where removed things were, each as a copy of one; of those not among them it is to be found in the field.
     """
 
     removed: tuple[str, ...] = ()
@@ -128,10 +130,15 @@ class Edit:
     copies: tuple[Copy, ...] = ()
     clip: str | None = None
     up: Vector = (0.0, 0.0, 1.0)
+    moving: tuple[str, ...] | None = None
+    gone: tuple[Copy, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "removed", _names("removed", self.removed))
-        object.__setattr__(self, "copies", tuple(self.copies))
+        for name in ("copies", "gone"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.moving is not None:
+            object.__setattr__(self, "moving", _names("moving", self.moving))
         object.__setattr__(self, "up", _numbers("up", self.up, 3))
         colors = {name: _numbers("recoloured", color, 3) for name, color in self.recoloured.items()}
         object.__setattr__(self, "recoloured", colors)
@@ -142,7 +149,8 @@ class Edit:
     @property
     def names(self) -> set[str]:
         """Of all things that it speaks of."""
-        return {*self.removed, *self.recoloured, *(name for copy in self.copies for name in copy.names)}
+        shown = (name for copy in (*self.copies, *self.gone) for name in copy.names)
+        return {*self.removed, *self.recoloured, *(self.moving or ()), *shown}
 
     @property
     def clips(self) -> set[str]:
@@ -201,8 +209,8 @@ class Edit:
         if theirs != of:
             raise BadInput(f"{path}: of: expected an edit of a field of {of}, got {theirs}")
         try:
-            copies = [Copy(**copy) for copy in values.pop("copies", [])]
-            return cls(**values, copies=copies)
+            copies = {name: [Copy(**copy) for copy in values.pop(name, [])] for name in ("copies", "gone")}
+            return cls(**values, **copies)
         except (TypeError, AttributeError) as error:
             raise BadInput(f"{path}: {' '.join(str(error).split())}") from error
         except BadInput as error:

@@ -13,7 +13,7 @@ from ...scenes import BadInput
 from ..edit import Copy, Edit, repainted
 from .clip import Clip
 from .dynamic import Radiance
-from .locate import located, movers
+from .locate import Looks, located, movers
 from .render import Rays, Traced, asked, composited, opaque
 
 NONE = -1  # class of a sample that shows nothing
@@ -30,9 +30,9 @@ class Editing:
     and what they show of its classes is seen in front of what is there, at the same depth.
 
     Attributes:
-        edit: with the centres of all copies known. clip: the video that is changed.
-        movers [C] bool: classes that move in it, known where something is removed.
-        gone: where those that are removed were.
+        edit: with all that is to be found in the field: where copies and what is removed are, and what moves, which is
+            asked only where something is removed. clip: the video that is changed.
+        movers [C] bool: classes that move in it. gone: where those of them that are removed were.
 
     Raises BadInput: a class or a video that the field does not know, a copy of which it shows nothing.
     """
@@ -46,25 +46,24 @@ class Editing:
             if name not in field.names:
                 raise BadInput(f"clip {name!r}: expected one of {', '.join(field.names)}")
         self.clip = self._clip(edit.clip)
-        copies = (copy if copy.about else located(field, self._source(copy), copy) for copy in edit.copies)
-        self.edit = replace(edit, copies=tuple(copies))
-        still = torch.zeros(len(field.label_names), dtype=torch.bool, device=self.clip.center.device)
-        self.movers = movers(field, self.clip) if edit.removed else still
-        spots = (self._spot(name) for name in edit.removed if self._moves(name))
-        self.gone = [spot for spot in spots if spot is not None]
+        looks = {clip: Looks(field, clip) for clip in (self.clip, *map(self._source, edit.copies))}
+        copies = (copy if copy.about else located(looks[self._source(copy)], copy) for copy in edit.copies)
+        moving, known = edit.moving, {copy.names: copy for copy in edit.gone}
+        if moving is None and edit.removed:
+            moving = tuple(field.label_names[k] for k in movers(looks[self.clip]).nonzero()[:, 0].tolist())
+        for name in edit.removed:
+            if name in moving and (name,) not in known:
+                known[name,] = _spot(looks[self.clip], name)
+        self.edit = replace(edit, copies=tuple(copies), moving=moving, gone=tuple(known.values()))
+        moves = [name in (moving or ()) for name in field.label_names]
+        self.movers = torch.tensor(moves, device=self.clip.center.device)
+        self.gone = [copy for copy in self.edit.gone if copy.names[0] in edit.removed]
 
     def _clip(self, name: str | None) -> Clip:
         return self.field.clips[0 if name is None else self.field.names.index(name)]
 
     def _moves(self, name: str) -> bool:
         return bool(self.movers[self.field.label_names.index(name)])
-
-    def _spot(self, name: str) -> Copy | None:
-        """Where a removed thing was; None where hardly anything of it is seen."""
-        try:
-            return located(self.field, self.clip, Copy((name,)))
-        except BadInput:
-            return None
 
     def _source(self, copy: Copy) -> Clip:
         return self.clip if copy.clip is None else self._clip(copy.clip)
@@ -181,6 +180,14 @@ class Editing:
         for name, color in self.edit.recoloured.items():
             colors = torch.where(self._are(classes, [name])[:, None], repainted(colors, color), colors)
         return colors
+
+
+def _spot(looks: Looks, name: str) -> Copy:
+    """Where a removed thing was; of one that is hardly seen, nowhere: without reach."""
+    try:
+        return located(looks, Copy((name,)))
+    except BadInput:
+        return Copy((name,), reach=0.0)
 
 
 def _said_at(field, clip: Clip, points: Tensor, time: float) -> Traced:

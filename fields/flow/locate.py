@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,43 +20,51 @@ MARGIN = 2.5  # times the median distance of what is seen from its centre, beyon
 # back is at 2.3 times, the ends of a rod at 2
 
 
+class Looks:
+    """What training cameras of ``clip`` see in the field, spread over its time, in small pictures."""
+
+    def __init__(self, field, clip: Clip):
+        self.field, self.clip = field, clip
+
+    @cached_property
+    def traced(self) -> dict[float, Traced]:
+        """Of each time."""
+        count = len(self.clip.times)
+        chosen = torch.linspace(0, count - 1, min(MOMENTS, count)).round().long().unique().tolist()
+        return {float(self.clip.times[index]): _traced(self.field, self.clip, index) for index in chosen}
+
+
 @torch.no_grad()
-def located(field, clip: Clip, copy: Copy) -> Copy:
-    """``copy`` with its centre and reach: of what the training cameras see of its classes in ``clip``.
+def located(looks: Looks, copy: Copy) -> Copy:
+    """``copy`` with its centre and reach: of what is seen of its classes.
 
     The centre is that of the visible surface, a median that few wrong pixels do not move. BadInput when they are
     nowhere to be seen.
     """
+    field, clip = looks.field, looks.clip
     ids = torch.tensor([field.label_names.index(name) for name in copy.names], device=clip.center.device)
     rows, reaches = [], []
-    for index in _moments(clip):
-        points, weights = _surface(field, clip, index, ids)
+    for time, traced in looks.traced.items():
+        points, weights = _surface(traced, ids)
         if float(weights.sum()) < SEEN:
             continue
         center = torch.stack([_median(axis, weights) for axis in points.unbind(-1)])
         reaches.append(float(_median((points - center).norm(dim=-1), weights)))
-        rows.append((float(clip.times[index]), *center.tolist()))
+        rows.append((time, *center.tolist()))
     if not rows:
         raise BadInput(f"object {', '.join(copy.names)}: the field shows none of it in clip {clip_name(field, clip)}")
     return replace(copy, about=tuple(rows), reach=MARGIN * max(reaches))
 
 
 @torch.no_grad()
-def movers(field, clip: Clip) -> Tensor:
-    """Which classes move in ``clip``, bool [C]: those of which the training cameras see more in the dynamic branch than
-    in the static."""
-    found = torch.zeros(2, len(field.label_names), device=clip.center.device)
-    for index in _moments(clip):
-        traced = _traced(field, clip, index)
+def movers(looks: Looks) -> Tensor:
+    """Which classes move, bool [C]: those of which more is seen in the dynamic branch than in the static."""
+    found = torch.zeros(2, len(looks.field.label_names), device=looks.clip.center.device)
+    for traced in looks.traced.values():
         moving, still = _weights(traced)
         found[0].index_add_(0, traced.logits.argmax(-1), moving)
         found[1].index_add_(0, traced.static.logits.argmax(-1), still)
     return found[0] > found[1]
-
-
-def _moments(clip: Clip) -> list[int]:
-    """The frames that are looked at."""
-    return torch.linspace(0, len(clip.times) - 1, min(MOMENTS, len(clip.times))).round().long().unique().tolist()
 
 
 def _median(values: Tensor, weights: Tensor) -> Tensor:
@@ -65,10 +74,8 @@ def _median(values: Tensor, weights: Tensor) -> Tensor:
     return values[order[int((passed < 0.5 * passed[-1]).sum().clamp_max(len(order) - 1))]]
 
 
-def _surface(field, clip: Clip, index: int, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Samples [N, 3] of what a training camera sees, and how much they weigh in pixels that show the classes ``ids``
-    [N]."""
-    traced = _traced(field, clip, index)
+def _surface(traced: Traced, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples [N, 3] of what a camera sees, and how much they weigh in pixels that show the classes ``ids`` [N]."""
     moving, still = _weights(traced)
     moving = moving * torch.isin(traced.logits.argmax(-1), ids)
     still = still * torch.isin(traced.static.logits.argmax(-1), ids)

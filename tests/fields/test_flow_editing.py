@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import ndimage
 from semaflow.fields.edit import Copy, Edit, repainted
+from semaflow.fields.flow import locate
 from semaflow.fields.flow.editing import Editing
 from semaflow.scenes import BadInput
 
@@ -284,7 +285,7 @@ def test_an_edit_comes_back_from_its_file(tmp_path):
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"of": {"classes": ["b"]}}, "of: expected an edit of a field of"),
-    ({"format": 2}, "format: 2 is newer"),
+    ({"format": 3}, "format: 3 is newer"),
     ({"format": None}, "format: expected"),
     ({"removed": "ball"}, "removed: expected a list of names"),
     ({"recoloured": {"ball": [1, 2]}}, "recoloured: expected 3 finite numbers"),
@@ -295,6 +296,8 @@ def test_an_edit_comes_back_from_its_file(tmp_path):
     ({"copies": [{"names": ["ball"], "offset": [1, 2]}]}, "offset: expected 3 finite numbers"),
     ({"copies": [{"names": ["ball"], "mirror": "w"}]}, "mirror: expected one of x, y, z"),
     ({"copies": [3]}, "edit.json"),
+    ({"gone": [3]}, "edit.json"),
+    ({"moving": "ball"}, "moving: expected a list of names"),
 ])  # fmt: skip
 def test_a_damaged_edit_is_one_line(tmp_path, change, said):
     path = tmp_path / "edit.json"
@@ -314,6 +317,22 @@ def test_what_the_field_does_not_know_is_named(field, edit, said):
     with pytest.raises(BadInput) as error:
         Editing(field, edit)
     assert str(error.value) == said
+
+
+def test_what_was_found_in_the_field_is_kept_with_the_edit(field, tmp_path, monkeypatch):
+    """What moves, and where a removed thing was, is not looked for at every opening."""
+    first = Editing(field, Edit(removed=("ball", "cube")))
+    assert first.edit.moving == ("ball",) and [copy.names for copy in first.edit.gone] == [("ball",)]
+    first.edit.write(tmp_path / "edit.json", {})
+    monkeypatch.setattr(locate, "_traced", None)
+    again = Editing(field, Edit.read(tmp_path / "edit.json", {}))
+    assert again.edit == first.edit and again.gone == first.gone and torch.equal(again.movers, first.movers)
+    assert Editing(field, first.edit.recolored("wall", (1, 0, 0))).gone == first.gone
+    monkeypatch.undo()
+    written = json.loads((tmp_path / "edit.json").read_text())
+    written = {name: value for name, value in written.items() if name not in ("moving", "gone")}
+    (tmp_path / "old.json").write_text(json.dumps(written | {"format": 1}))  # from before they were kept
+    assert Editing(field, Edit.read(tmp_path / "old.json", {})).edit == first.edit
 
 
 def test_a_class_that_is_nowhere_to_be_seen_cannot_be_copied(field):

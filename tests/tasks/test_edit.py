@@ -75,7 +75,7 @@ def test_an_edited_run_is_edited_further(removed, tmp_path):
     arguments = ["--object", "red ball", "--recolor", "0,0,1", "--background", background, "--width", "32"]
     assert main(["edit", str(removed), *arguments, "-o", str(tmp_path / "more")]) == 0
     made = Run.open(tmp_path / "more").field.edit.edit
-    assert made == Edit(("floor",), {"red ball": (0, 0, 1)}, background, up=made.up)
+    assert made == Edit(("floor",), {"red ball": (0, 0, 1)}, background, up=made.up, moving=made.moving)
 
 
 def test_the_other_video_is_edited(run, tmp_path):
