@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
+from typing import ClassVar
 
 from ..scenes import BadInput
 
@@ -19,7 +21,19 @@ CASTS = {
 
 
 class Settings:
-    """What a dataclass of settings inherits: :meth:`replaced`."""
+    """What a dataclass of settings inherits: :meth:`replaced`, and that no setting has a value unknown to it.
+
+    ``CHOICES`` has the values of those settings that have not any; BadInput names them.
+    """
+
+    CHOICES: ClassVar[dict[str, Collection]] = {}
+
+    def __post_init__(self):
+        for name, known in self.CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                expected = ", ".join(map(str, known))
+                raise BadInput(f"setting {name!r}: expected one of {expected}, got {value!r}")
 
     def replaced(self, **changes):
         """A copy with settings changed; BadInput for an unknown name or a value of the wrong type."""

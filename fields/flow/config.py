@@ -6,8 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 
 from ...scenes import BadInput
+from ..sampling import SPACINGS
 from ..settings import Settings
 
+INTEGRATORS = ("euler", "midpoint", "rk4", "dopri5")  # of kernels.advect, which is not imported for its names
 LEARNED, NONE = "learned", "none"  # encoders: a small one, trained with the field; no features
 
 
@@ -107,6 +109,11 @@ class FlowConfig(Settings):
     surface_semantics: float = 0.08
     surface_blending: float = 0.1
     roughness: float = 0.01  # of the planes
+
+    CHOICES = {
+        "encoding": ("planes", "waves"), "encoder_frames": ("all", "seen"), "density": ("softplus", "relu"),
+        "method": INTEGRATORS, "density_prior": ("opacity", "mean", "first"), "spacing": SPACINGS,
+    }  # fmt: skip
 
     @property
     def iterations(self) -> int:

@@ -78,6 +78,8 @@ class FitConfig(Settings):
     feature_weight: float = 0.5
     lift_sweeps: int = 10
 
+    CHOICES = {"motion": ("scaffold", "network", "nodes", "still"), "semantics": ("lift", "distill", "none")}
+
     def without_following(self) -> FitConfig:
         """What to change where a network learns motion from nothing, since nothing is followed from frame to frame.
 

@@ -91,6 +91,11 @@ class PerceptionConfig(Settings):
     sure_depth: float = 0.1  # of what samples at the true depth weigh
     instance: float = 0.5
 
+    CHOICES = {
+        "rendering": (ATTENTION, DENSITY), "spacing": SPACINGS, "head": HEADS, "color_stride": (2, 4),
+        "precision": tuple(PRECISIONS),
+    }  # fmt: skip
+
     @property
     def semantic_channels(self) -> int:
         """Of the semantic map, all levels side by side."""
@@ -139,14 +144,6 @@ def preset(name: str) -> PerceptionConfig:
 
 def checked(config: PerceptionConfig) -> PerceptionConfig:
     """``config``; BadInput for settings that make no network."""
-    choices = {
-        "rendering": (ATTENTION, DENSITY), "spacing": SPACINGS, "head": HEADS,
-        "color_stride": (2, 4), "precision": tuple(PRECISIONS),
-    }  # fmt: skip
-    for name, known in choices.items():
-        if getattr(config, name) not in known:
-            expected = ", ".join(map(str, known))
-            raise BadInput(f"setting {name!r}: expected one of {expected}, got {getattr(config, name)!r}")
     if not config.fused and (config.head != "pixel" or config.instances):
         raise BadInput("setting 'fused': expected true, unless 'head' is pixel and 'instances' 0")
     for name, length in (("widths", 4), ("blocks", 3)):
