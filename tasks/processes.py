@@ -35,5 +35,7 @@ def joined() -> Iterator[None]:
         raise BadInput(f"CUDA_VISIBLE_DEVICES: expected one device for each process of a machine, got {got}")
     distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     console.quiet = processes.rank() > 0
-    yield
-    distributed.destroy_process_group()
+    try:
+        yield
+    finally:  # where this process failed, the others are not left waiting for it
+        distributed.destroy_process_group()
