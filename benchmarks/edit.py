@@ -25,6 +25,7 @@ from .table import Table, machine, others, write
 
 THINGS = {"balls": "red ball", "walker": "walker", "twins": "moving cube"}
 PRESET = "fast"
+FILM = 64  # width of the film of before and after, which is not what is measured
 FIGURES = ["edited", "edited, no shadow", "unedited", "the field itself", "elsewhere"]  # dB
 COLUMNS = ["world", "removed", "field", *FIGURES, "commit"]
 
@@ -60,7 +61,7 @@ def measured(name: str, thing: str, folder: Path, preset: str = PRESET, world: d
     select(made["Gaussians"], thing, **_shown(before, thing, folder / "thing.png"))
     rows = []
     for field, opened in made.items():
-        removed = edit(opened, folder / f"{field} without", thing, remove=True)
+        removed = edit(opened, folder / f"{field} without", thing, remove=True, width=FILM)
         parts = edit_quality(removed.field, before, after, [thing])
         region = parts["region"]
         rows.append({
