@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import torch
+from semaflow.kernels import bridge
 
 from . import splat
 from .peers.compiled import Unavailable
@@ -93,7 +94,8 @@ def tables(axes: dict = AXES, further: list = LARGEST, seconds: float = 3.0) -> 
     """The sizes, and the exponents that times grow with along each axis."""
     table = Table("splatting by size", COLUMNS)
     table.notes += [
-        f"one camera, forward and backward, {cores()} cores; each size in a process of its own",
+        f"one camera, forward and backward, {bridge.threads()} threads on {cores()} cores; "
+        "each size in a process of its own",
         "peak MiB: of a process that does nothing else, Python and torch included, after two frames",
         "torch composites only: its projection and its pairs come for free",
     ]
@@ -121,7 +123,7 @@ def tables(axes: dict = AXES, further: list = LARGEST, seconds: float = 3.0) -> 
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(cores())
+    torch.set_num_threads(bridge.threads())
     *size, channels, seconds = map(float, sys.argv[1:])
     count, width, height = map(int, size[:3])
     print(json.dumps(measured(count, width, height, size[3], int(channels), seconds)))

@@ -119,7 +119,7 @@ class Compiled:
     """One frame by the C++ peer."""
 
     def __init__(self, scene: Scene, g_image: Tensor, g_alpha: Tensor):
-        self.rasterizer = CompiledRasterizer(g_image.shape[-1], cores())
+        self.rasterizer = CompiledRasterizer(g_image.shape[-1], bridge.threads())
         self.scene, self.gradients = scene, (g_image, g_alpha)
 
     def forward(self):
@@ -187,7 +187,7 @@ def contest(scene: Scene, title: str, channels: tuple[int, ...], seconds: float 
     table.notes += [
         f"{len(scene.means)} Gaussians, {scene.width}x{scene.height}, "
         f"mean radius {mean_radius(scene):.2f} px, "
-        f"{len(pairs) / 1e6:.2f}M contributing pairs, {cores()} cores",
+        f"{len(pairs) / 1e6:.2f}M contributing pairs, {bridge.threads()} threads on {cores()} cores",
         "torch composites only: its projection and its pairs come for free",
         "exponent: growth of the frame's time with D since the row above of the same contender",
         "C++ and semaflow project by the same float32 expressions, torch composites in an order of its own",
@@ -257,7 +257,7 @@ def overhead() -> Table:
 def run() -> list[Table]:
     from . import sizes
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(bridge.threads())
     return [
         contest(random_scene(50_000, 480, 270, 6.0), "splatting, 480x270", (3, 16, 35)),
         contest(random_scene(50_000, 480, 270, 12.0), "splatting, 480x270, dense", (3, 35)),

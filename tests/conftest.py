@@ -1,6 +1,7 @@
-"""How processes share the tests out (pytest-xdist)."""
+"""How processes share the tests out (pytest-xdist), and what no test may leave behind."""
 
 import pytest
+import torch
 
 APART = "test_examples.py"  # its tests are long, and share nothing
 
@@ -19,3 +20,11 @@ def pytest_xdist_make_scheduler(config, log):
             return nodeid if file.endswith(APART) else file
 
     return Files(config, log)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Later tests of the process would be slow, or not as repeatable, with another number of threads."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before, "the test has changed how many threads torch uses"

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <immintrin.h>
+#include <omp.h>
 
 #include <cstdint>
 #include <vector>
@@ -64,7 +65,7 @@ struct alignas(64) Splat {  // one projected Gaussian, as the tile loops read it
 };
 
 struct Frame {
-    int count, width, height, tiles_x, tiles_y;
+    int threads, count, width, height, tiles_x, tiles_y;
     float view[16], fx, fy, cx, cy;
     const float *means, *quats, *scales, *opacities, *colors;
     std::vector<Splat> splats;
@@ -74,6 +75,13 @@ struct Frame {
     float* image;
     std::vector<float> transmittance, sums;
     double seconds[5];                          // project, bin, composite; composite backward, the rest of it
+};
+
+// As many threads while it lives. The runtime is torch's too, which goes on with as many as it had.
+struct Threads {
+    const int before = omp_get_max_threads();
+    explicit Threads(int now) { omp_set_num_threads(now); }
+    ~Threads() { omp_set_num_threads(before); }
 };
 
 }  // namespace splat

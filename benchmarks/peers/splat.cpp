@@ -20,8 +20,9 @@
 extern "C" {
 
 Frame* frame_new(int threads) {
-    omp_set_num_threads(threads);
-    return new Frame();
+    Frame* frame = new Frame();
+    frame->threads = threads;
+    return frame;
 }
 
 void frame_free(Frame* f) { delete f; }
@@ -34,6 +35,7 @@ void frame_forward(Frame* frame, int count, const float* means, const float* qua
                    const float* opacities, const float* colors, const float* viewmat, const float* K, int width,
                    int height, float* image, float* alpha) {
     Frame& f = *frame;
+    Threads threads(f.threads);
     double start = omp_get_wtime();
     f.count = count; f.width = width; f.height = height;
     f.tiles_x = (width + TILE - 1) / TILE;
@@ -73,6 +75,7 @@ void frame_forward(Frame* frame, int count, const float* means, const float* qua
 void frame_backward(Frame* frame, const float* g_image, const float* g_alpha, float* g_means, float* g_quats,
                     float* g_scales, float* g_opacities, float* g_colors) {
     Frame& f = *frame;
+    Threads threads(f.threads);
     double start = omp_get_wtime();
     constexpr int STRIDE = GEOMETRY + PADDED;
     f.sums.resize(f.row.size() * STRIDE);

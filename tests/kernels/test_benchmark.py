@@ -9,7 +9,9 @@ from benchmarks import sizes, splat
 def test_contenders_draw_the_same_image():
     """A compiled rasterizer and torch on a list of pairs share no code with ours. The compiled one rounds the
     projection as ours does, so no pixel may differ; torch may where rounding decides a cut-off."""
+    threads = torch.get_num_threads()
     table = splat.contest(splat.random_scene(800, 75, 50, 6.0), "small", (3,), seconds=0.1)
+    assert torch.get_num_threads() == threads, "whoever is measured leaves torch its threads"
     if "C++" not in [row["who"] for row in table.rows]:
         pytest.skip("; ".join(table.notes))
     assert [row["who"] for row in table.rows] == ["C++", "semaflow", "torch"]
