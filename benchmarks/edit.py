@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from PIL import Image
 from semaflow.fields import metrics
 from semaflow.scenes import Scene, simulate
 from semaflow.tasks.edit import edit
 from semaflow.tasks.edit_quality import CHANGED, edit_quality
 from semaflow.tasks.fit import fit
 from semaflow.tasks.fit_flow import fit_flow
-from semaflow.tasks.select import select
 
 from .table import Table, machine, others, write
 
@@ -53,12 +51,14 @@ def rows(name: str) -> Iterator[dict]:
 
 def measured(name: str, thing: str, folder: Path, preset: str = PRESET, world: dict | None = None,
              flow: dict | None = None, gaussians: dict | None = None) -> list[dict]:
-    """The rows of one world, filmed twice and fitted in ``folder``; ``flow``, ``gaussians``: settings of either."""
+    """The rows of one world, filmed twice and fitted in ``folder``; the thing is a class of either field.
+
+    ``flow``, ``gaussians``: settings of either.
+    """
     before, after = simulate(name, **world or {}), simulate(name, without=thing, **world or {})
     before.save(folder / "scene")
     made = {"flow": fit_flow(folder / "scene", folder / "flow", preset, **{"teacher": "given", **(flow or {})})}
-    made["Gaussians"] = fit(folder / "scene", folder / "gaussians", preset, teacher="scene", **gaussians or {})
-    select(made["Gaussians"], thing, **_shown(before, thing, folder / "thing.png"))
+    made["Gaussians"] = fit(folder / "scene", folder / "gaussians", preset, semantics="none", **gaussians or {})
     rows = []
     for field, opened in made.items():
         removed = edit(opened, folder / f"{field} without", thing, remove=True, width=FILM)
@@ -70,15 +70,6 @@ def measured(name: str, thing: str, folder: Path, preset: str = PRESET, world: d
             "the field itself": region["original"], "elsewhere": parts["rest"]["psnr"],
         })
     return [*rows, {"world": name, "removed": thing, "field": "film, shadow kept", **_film(before, after, thing)}]
-
-
-def _shown(scene: Scene, thing: str, path: Path) -> dict:
-    """The training frame that shows most of a thing, and its pixels there, as ``select`` takes them."""
-    number = scene.label_names.index(thing)
-    masks = [frame.label == number for frame in scene.split("train")]
-    best = max(range(len(masks)), key=lambda k: int(masks[k].sum()))
-    Image.fromarray(masks[best].numpy()).save(path)
-    return {"frame": best, "pixels": path}
 
 
 def _film(before: Scene, after: Scene, thing: str) -> dict:

@@ -12,7 +12,8 @@ import torch
 
 from ..fields.edit import Edit
 from ..scenes import BadInput, Camera, Scene
-from .edits import FILE, editing, identity
+from ..scenes.files import write_tensors
+from .edits import FILE, HIDDEN, editing, identity
 from .paths import upward
 from .pictures import sheet, to_bytes, write_image
 from .progress import bar, console
@@ -32,7 +33,7 @@ def edit(run: Run, output: str | Path, name: str | None = None, *, remove: bool 
     A run that is edited already is edited further. Several changes of one thing are made together.
 
     Args:
-        name: the thing: a class of a flow field, an object selected among Gaussians.
+        name: the thing: a class, or an object selected among Gaussians.
         remove: it is gone.
         recolor: [3] in 0..1; it keeps its brightness.
         move: by [3] scene units. scale: by this. turn: degrees about the upright axis. All about its centre.
@@ -71,7 +72,8 @@ def edit(run: Run, output: str | Path, name: str | None = None, *, remove: bool 
         wanted = replace(wanted, background=background)
     if wanted == begun:
         raise BadInput("edit: nothing to do; see semaflow edit --help")
-    scene, after = scene_of(run, wanted), editing(run.folder, run.field, wanted)
+    scene = scene_of(run, wanted)
+    after = editing(run.folder, run.field, wanted, scene)
     cameras = views(scene, width)
     for pattern in KEPT:
         for path in sorted(run.folder.glob(pattern)):
@@ -79,6 +81,8 @@ def edit(run: Run, output: str | Path, name: str | None = None, *, remove: bool 
             copied.parent.mkdir(parents=True, exist_ok=True)
             if path.name == "config.yaml":
                 after.edit.write(output / FILE, identity(run.field))
+                if getattr(after, "hidden", None):
+                    write_tensors(output / HIDDEN, after.hidden, {})
             shutil.copyfile(path, copied)
     made = Run.open(output)
     show(run.field, (before, after), scene, cameras, output)
@@ -155,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``semaflow edit``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, perhaps an edited one")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="EDITED", help="run folder to make")
-    parser.add_argument("--object", dest="name", metavar="NAME", help="a class of a flow field, a selected object")
+    parser.add_argument("--object", dest="name", metavar="NAME", help="a class, or a selected object")
     parser.add_argument("--remove", action="store_true", help="it is gone, and what is behind it is seen")
     parser.add_argument("--recolor", type=three, metavar="R,G,B", help="in 0..1; it keeps its brightness")
     parser.add_argument("--move", type=three, metavar="X,Y,Z", help="scene units; also --move=-1,0,0")

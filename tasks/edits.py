@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from ..fields.edit import Edit
-from ..scenes import BadInput
+from ..scenes import BadInput, Scene
+from ..scenes.files import read_tensors
 
 FILE = "edit.json"
+HIDDEN = "hidden.safetensors"  # Gaussians that go with a removed thing
+VIEWS = 16  # that are asked which these are
 
 
 def edited(field, folder: Path):
@@ -24,19 +30,32 @@ def identity(field) -> dict:
     return {"gaussians": field.count}
 
 
-def editing(folder: Path, field, wanted: Edit):
-    """What applies an edit to the field of the run in ``folder``; BadInput as from its making."""
+def editing(folder: Path, field, wanted: Edit, scene: Scene | None = None):
+    """What applies an edit to the field of the run in ``folder``; BadInput as from its making.
+
+    ``scene``: that was fitted; which Gaussians go with a thing that is removed anew is asked of its cameras.
+    """
     if field.kind == "flow":
         from ..fields.flow.editing import Editing
 
         return Editing(field, wanted)
     from ..fields.gaussians.editing import Editing
-    from .selection import Selection
+    from .selection import named
 
-    objects = sorted(path.stem for path in (folder / "objects").glob("*.safetensors"))
-    things = {}
-    for name in sorted(wanted.names):
-        if name not in objects:
-            raise BadInput(f"no such object {name!r}; there are: {', '.join(objects) or 'none yet'}")
-        things[name] = Selection.load(folder / "objects" / f"{name}.safetensors", field.count).selected
-    return Editing(field, wanted, things)
+    things = {name: named(folder, field, name).selected for name in sorted(wanted.names)}
+    found = read_tensors(folder / HIDDEN)[0] if (folder / HIDDEN).exists() else {}
+    for name, gone in found.items():
+        if gone.shape != (field.count,) or gone.dtype != torch.bool:
+            raise BadInput(f"{folder / HIDDEN}: {name}: expected {field.count} truth values")
+    if scene is not None:
+        found |= {name: _hidden(field, things[name], scene) for name in wanted.removed if name not in found}
+    return Editing(field, wanted, things, found)
+
+
+def _hidden(field, thing: Tensor, scene: Scene) -> Tensor:
+    from ..fields.gaussians.hidden import hidden
+
+    frames = scene.split("train")
+    chosen = torch.linspace(0, len(frames) - 1, min(VIEWS, len(frames))).round().long().tolist()
+    views = [(frames[k].camera, frames[k].time) for k in chosen]
+    return hidden(field, thing.to(field.means.device), views)

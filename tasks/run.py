@@ -165,15 +165,9 @@ class Run:
     def object(self, name: str):
         """The selection called ``name``, or the Gaussians of the class of that name; BadInput lists the names there
         are."""
-        from .selection import Selection
+        from .selection import named
 
-        if name in self.objects():
-            return Selection.load(self.folder / "objects" / f"{name}.safetensors", self.field.count)
-        classes = self.field.label_names if self.field.kind == "gaussians" else []
-        if name in classes:
-            return Selection.of_class(self.field.at(0.0).classes, classes.index(name), name)
-        there = [*self.objects(), *classes]
-        raise BadInput(f"no such object {name!r}; there are: {', '.join(there) or 'none yet'}")
+        return named(self.folder, self.field, name)
 
     def save_object(self, selection) -> None:
         """Write a selection under its name."""

@@ -149,3 +149,16 @@ def combine(
             margin = torch.minimum(margin, -rival - 1e-6)
     words = " ".join(f"{operation} {other.name}" for operation, other in steps)
     return Selection.of(name, margin, 0.0, base.query, f"({base.how}) {words}")
+
+
+def named(folder: Path, field, name: str) -> Selection:
+    """The selection called ``name`` of the run in ``folder``, or the Gaussians of the class of that name in its
+    ``field``; BadInput lists the names there are."""
+    selected = sorted(path.stem for path in (folder / "objects").glob("*.safetensors"))
+    if name in selected:
+        return Selection.load(folder / "objects" / f"{name}.safetensors", field.count)
+    classes = field.label_names if field.kind == "gaussians" else []
+    if name in classes:
+        return Selection.of_class(field.posed(0.0).classes, classes.index(name), name)
+    there = [*selected, *classes]
+    raise BadInput(f"no such object {name!r}; there are: {', '.join(there) or 'none yet'}")

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ...scenes import BadInput
+from ...scenes import BadInput, Camera
 from ..edit import LUMA, Copy, Edit, repainted
+from ..rendering import Rendering
 from .color import SH_C0
+from .infill import infilled
 from .state import GaussianState
+
+
+@dataclass(frozen=True)
+class EditedState(GaussianState):
+    """Gaussians of which some are gone: where nothing is behind them, their surroundings are seen, in colours alone.
+
+    ``whole``: as they were; None: nothing is gone.
+    """
+
+    whole: GaussianState | None = None
+
+    def subset(self, keep: Tensor) -> GaussianState:
+        """As of every state; of a part nothing is missing."""
+        return replace(super().subset(keep), whole=None)
+
+    def render(self, camera: Camera, channels=("color",), values: Tensor | None = None) -> Rendering:
+        """As of every state."""
+        made = super().render(camera, channels, values)
+        if self.whole is not None and made.color is not None:
+            before = self.whole.render(camera, ()).alpha
+            made.color = infilled(made.color, made.alpha, before, self.background)
+        return made
 
 
 class Editing:
@@ -21,13 +46,16 @@ class Editing:
 
     Args:
         field: of N Gaussians. things: which of them each thing that the edit speaks of is made of, [N] bool by name.
+        hidden: which others go with a thing that is no longer where it was, [N] bool by name (:func:`.hidden.hidden`).
 
     Raises BadInput: anything else is asked for.
     """
 
-    def __init__(self, field, edit: Edit, things: dict[str, Tensor]):
+    def __init__(self, field, edit: Edit, things: Mapping[str, Tensor], hidden: Mapping[str, Tensor] | None = None):
         self.field, self.edit = field, edit
-        self.things = {name: chosen.to(field.means.device) for name, chosen in things.items()}
+        self.things, self.hidden = (
+            {name: chosen.to(field.means.device) for name, chosen in parts.items()} for parts in (things, hidden or {})
+        )
         names = [name for copy in edit.copies for name in copy.names]
         wrong = [
             ("turned", any(copy.turn or copy.mirror for copy in edit.copies)),
@@ -53,10 +81,12 @@ class Editing:
                 for part in arrays:
                     arrays[part][chosen] = getattr(moved, part)
                 gone &= ~chosen
+        for name in self.edit.removed:
+            gone |= self.hidden.get(name, False)
         arrays["opacities"] = torch.where(gone, 0.0, arrays["opacities"])
         for name, color in self.edit.recoloured.items():
             arrays["sh"][self.things[name]] = _repainted(arrays["sh"][self.things[name]], color)
-        return replace(state, **arrays)
+        return EditedState(**{**vars(state), **arrays}, whole=state if gone.any() else None)
 
     def _copied(self, copy: Copy, state: GaussianState) -> GaussianState:
         """A thing at its own time, where and how large it is shown."""

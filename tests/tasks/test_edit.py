@@ -7,6 +7,7 @@ import torch
 from semaflow.fields.edit import Edit
 from semaflow.fields.gaussians.field import GaussianField
 from semaflow.scenes import Camera, Frame, Scene, simulate
+from semaflow.scenes.files import write_tensors
 from semaflow.scenes.video import read_video
 from semaflow.tasks.__main__ import main
 from semaflow.tasks.edit import edit
@@ -185,6 +186,33 @@ def test_gaussians_are_edited_too(gaussians, tmp_path, monkeypatch):
     start = torch.tensor([[-0.4, -0.3, 0.5]])
     assert torch.allclose(moved.trajectories(start, 0.0, torch.tensor([0.0, 1.0]))[0, 1] - start[0],
                           torch.tensor([0.4, 0.0, 0.0]), atol=0.02)
+
+
+def test_what_goes_with_removed_gaussians_is_kept(gaussians, tmp_path, monkeypatch, capsys):
+    from semaflow.fields.gaussians import field as module
+
+    monkeypatch.setitem(module.MOTIONS, "drift", Drift)
+    edit(gaussians, tmp_path / "gone", "red", remove=True)
+    kept = Run.open(tmp_path / "gone").field.edit.hidden["red"]
+    assert kept.dtype == torch.bool and kept.shape == (300,)
+    twice = edit(Run.open(tmp_path / "gone"), tmp_path / "twice", "red", recolor=(0, 1, 0)).field.edit
+    assert torch.equal(twice.hidden["red"], kept)
+    write_tensors(tmp_path / "gone" / "hidden.safetensors", {"red": kept[:7]})
+    capsys.readouterr()
+    assert main(["render", str(tmp_path / "gone"), "--path", "train"]) == 2
+    assert "hidden.safetensors: red: expected 300 truth values" in capsys.readouterr().err
+
+
+def test_a_class_of_gaussians_is_removed(gaussians, tmp_path, monkeypatch):
+    from semaflow.fields.gaussians import field as module
+
+    monkeypatch.setitem(module.MOTIONS, "drift", Drift)
+    field = gaussians.field
+    red = (torch.arange(300) < 150).float()
+    field.set_classes(torch.stack([red, 1 - red], 1), ["reds", "blues"])
+    field.save(gaussians.folder)
+    gone = edit(Run.open(gaussians.folder), tmp_path / "gone", "reds", remove=True).field
+    assert not len(red_pixels(gone, 0.0)) and len(red_pixels(field, 0.0))
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
