@@ -77,7 +77,7 @@ class PerceptionConfig(Settings):
     warm_up: int = 100
     clip_gradient: float = 1.0
     mirrored: float = 0.5  # share of iterations on pictures seen in a mirror
-    relit: float = 0.2  # how far colours are changed: deviation of the logarithms of factors and power
+    relit: float = 0.0  # how far colours are changed: deviation of the logarithms of factors and power
     fused: bool = True  # classes are learned from whole maps; else of rendered pixels, each by itself
     near_depth: int = 2  # samples from the true depth within which matter is that of the pixel
     # losses
@@ -117,7 +117,7 @@ PRESETS = {
         iterations=200_000, rays=512, patch=8, extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5,
         warm_up=1000, checkpoint_every=2000, color=0.25, coarse_color=0.25, semantics=1.5, reference_semantics=0.0,
         known_depth=0.0, sure_depth=0.0, pool=2.5, instance=1.5,
-        mirrored=0.0, relit=0.0,
+        mirrored=0.0,
     ),
 }  # fmt: skip
 
