@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+LONG = ("edit_instances", "follow_matter")  # trainings of a minute and more of two cores
 FILE = re.compile(r"[\w/]+\.(?:png|mp4|npz|json|ply|glb|usda|safetensors)\b")
 
 
@@ -17,7 +18,10 @@ def promised(source: str) -> list[str]:
     return FILE.findall(header.partition("Writes ")[2])
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in EXAMPLES],
+)
 def test_example(path, tmp_path):
     """It ends well, its own check included, and has written what its header promises."""
     files = promised(path.read_text(encoding="utf-8"))
