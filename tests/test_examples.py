@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-LONG = ("edit_instances", "follow_matter")  # trainings of a minute and more of two cores
+LONG = ("edit_instances", "follow_matter", "several_scenes")  # more than a minute of a core each
 FILE = re.compile(r"[\w/]+\.(?:png|mp4|npz|json|ply|glb|usda|safetensors)\b")
 
 
