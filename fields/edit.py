@@ -139,6 +139,8 @@ class Edit:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.moving is not None:
             object.__setattr__(self, "moving", _names("moving", self.moving))
+        if any(len(copy.names) != 1 or copy.reach is None for copy in self.gone):
+            raise BadInput("gone: expected copies of one name each, with their reach")
         object.__setattr__(self, "up", _numbers("up", self.up, 3))
         colors = {name: _numbers("recoloured", color, 3) for name, color in self.recoloured.items()}
         object.__setattr__(self, "recoloured", colors)

@@ -23,7 +23,7 @@ CASTS = {
 class Settings:
     """What a dataclass of settings inherits: :meth:`replaced`, and that no setting has a value unknown to it.
 
-    ``CHOICES`` has the values of those settings that have not any; BadInput names them.
+    ``CHOICES``: by name, all values that a setting may have where these are few; BadInput names them.
     """
 
     CHOICES: ClassVar[dict[str, Collection]] = {}

@@ -169,3 +169,8 @@ class Scene:
         from .store import save_scene
 
         save_scene(self, path)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Positions of ``most`` of ``count`` frames, or of all if they are fewer, spread evenly, ends included."""
+    return torch.linspace(0, count - 1, min(most, count)).round().long().tolist()

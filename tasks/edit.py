@@ -12,8 +12,8 @@ import torch
 
 from ..fields.edit import Edit
 from ..scenes import BadInput, Camera, Scene
-from ..scenes.files import write_tensors
-from .edits import FILE, HIDDEN, editing, identity
+from ..scenes.scene import spread
+from .edits import FILE, editing, identity, save
 from .paths import upward
 from .pictures import sheet, to_bytes, write_image
 from .progress import bar, console
@@ -80,9 +80,7 @@ def edit(run: Run, output: str | Path, name: str | None = None, *, remove: bool 
             copied = output / path.relative_to(run.folder)
             copied.parent.mkdir(parents=True, exist_ok=True)
             if path.name == "config.yaml":
-                after.edit.write(output / FILE, identity(run.field))
-                if getattr(after, "hidden", None):
-                    write_tensors(output / HIDDEN, after.hidden, {})
+                save(after, output)
             shutil.copyfile(path, copied)
     made = Run.open(output)
     show(run.field, (before, after), scene, cameras, output)
@@ -128,7 +126,7 @@ def show(field, edits: tuple, scene: Scene, cameras: list[Camera], folder: Path)
     if current is not None:
         field.current = current
     write_video(folder / "edited.mp4", [to_bytes(torch.cat(pair, 1)) for pair in pairs], scene.frame_rate)
-    chosen = torch.linspace(0, len(frames) - 1, min(MOMENTS, len(frames))).round().long().tolist()
+    chosen = spread(len(frames), MOMENTS)
     rows = [[pairs[k][side] for k in chosen] for side in (0, 1)]
     picture = sheet(rows, [f"time {frames[k].time:.2f}" for k in chosen], ["before", "after"])
     write_image(folder / "edited.png", picture)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..fields.edit import Edit
 from ..scenes import BadInput, Scene
-from ..scenes.files import read_tensors
+from ..scenes.files import read_tensors, write_tensors
+from ..scenes.scene import spread
 
 FILE = "edit.json"
 HIDDEN = "hidden.safetensors"  # Gaussians that go with a removed thing
@@ -21,6 +22,13 @@ def edited(field, folder: Path):
     if (folder / FILE).exists():
         field.edit = editing(folder, field, Edit.read(folder / FILE, identity(field)))
     return field
+
+
+def save(after, folder: Path) -> None:
+    """Write what applies an edit (:func:`editing`) into ``folder``, for :func:`edited`."""
+    after.edit.write(folder / FILE, identity(after.field))
+    if after.field.kind == "gaussians" and after.hidden:
+        write_tensors(folder / HIDDEN, after.hidden)
 
 
 def identity(field) -> dict:
@@ -56,6 +64,5 @@ def _hidden(field, thing: Tensor, scene: Scene) -> Tensor:
     from ..fields.gaussians.hidden import hidden
 
     frames = scene.split("train")
-    chosen = torch.linspace(0, len(frames) - 1, min(VIEWS, len(frames))).round().long().tolist()
-    views = [(frames[k].camera, frames[k].time) for k in chosen]
+    views = [(frames[k].camera, frames[k].time) for k in spread(len(frames), VIEWS)]
     return hidden(field, thing.to(field.means.device), views)

@@ -160,7 +160,9 @@ class Run:
 
     def objects(self) -> list[str]:
         """Names of the selected objects."""
-        return sorted(path.stem for path in (self.folder / "objects").glob("*.safetensors"))
+        from .selection import names
+
+        return names(self.folder)
 
     def object(self, name: str):
         """The selection called ``name``, or the Gaussians of the class of that name; BadInput lists the names there

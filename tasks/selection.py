@@ -151,10 +151,15 @@ def combine(
     return Selection.of(name, margin, 0.0, base.query, f"({base.how}) {words}")
 
 
+def names(folder: Path) -> list[str]:
+    """Of all selections of the run in ``folder``."""
+    return sorted(path.stem for path in (folder / "objects").glob("*.safetensors"))
+
+
 def named(folder: Path, field, name: str) -> Selection:
     """The selection called ``name`` of the run in ``folder``, or the Gaussians of the class of that name in its
     ``field``; BadInput lists the names there are."""
-    selected = sorted(path.stem for path in (folder / "objects").glob("*.safetensors"))
+    selected = names(folder)
     if name in selected:
         return Selection.load(folder / "objects" / f"{name}.safetensors", field.count)
     classes = field.label_names if field.kind == "gaussians" else []

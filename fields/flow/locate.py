@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...scenes import BadInput
+from ...scenes.scene import spread
 from ..edit import Copy
 from .clip import Clip
 from .render import Rays, Traced, trace
@@ -29,8 +30,7 @@ class Looks:
     @cached_property
     def traced(self) -> dict[float, Traced]:
         """Of each time."""
-        count = len(self.clip.times)
-        chosen = torch.linspace(0, count - 1, min(MOMENTS, count)).round().long().unique().tolist()
+        chosen = spread(len(self.clip.times), MOMENTS)
         return {float(self.clip.times[index]): _traced(self.field, self.clip, index) for index in chosen}
 
 

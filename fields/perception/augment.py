@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from torch import Tensor
 
 from .targets import Targets
-from .views import Views
 
 
 def mirrored(own: Targets) -> Targets:
@@ -16,11 +16,9 @@ def mirrored(own: Targets) -> Targets:
     Ks = views.Ks.clone()
     Ks[:, 0, 1] *= -1
     Ks[:, 0, 2] = views.size[0] - Ks[:, 0, 2]
-    return Targets(
-        own.name,
-        _replaced(views, images=views.images.flip(-1), viewmats=turn[:, None] * views.viewmats * turn, Ks=Ks),
-        *(None if layer is None else layer.flip(-1) for layer in (own.labels, own.instances, own.depths)),
-    )
+    views = views.replaced(images=views.images.flip(-1), viewmats=turn[:, None] * views.viewmats * turn, Ks=Ks)
+    layers = (own.labels, own.instances, own.depths)
+    return Targets(own.name, views, *(None if layer is None else layer.flip(-1) for layer in layers))
 
 
 def relit(own: Targets, spread: float, generator: torch.Generator) -> Targets:
@@ -34,14 +32,4 @@ def relit(own: Targets, spread: float, generator: torch.Generator) -> Targets:
     table = torch.stack([factor * levels**power for factor in factors])  # what each level of each channel becomes
     table = (255 * table.clamp(0, 1)).round().to(torch.uint8).to(own.views.images.device)
     images = torch.stack([table[k][own.views.images[:, k].int()] for k in range(3)], 1)
-    return Targets(own.name, _replaced(own.views, images=images), own.labels, own.instances, own.depths)
-
-
-def _replaced(views: Views, images: Tensor | None = None, viewmats: Tensor | None = None,
-              Ks: Tensor | None = None) -> Views:
-    return Views(
-        views.images if images is None else images,
-        views.viewmats if viewmats is None else viewmats,
-        views.Ks if Ks is None else Ks,
-        views.near, views.far, views.times, views.window,
-    )  # fmt: skip
+    return replace(own, views=own.views.replaced(images=images))

@@ -116,8 +116,7 @@ PRESETS = {
         rectified=True, rendering=ATTENTION, spacing="inverse", coarse=48, importance=16, head_width=128,
         iterations=200_000, rays=512, patch=8, extractor_rate=1e-3, transformer_rate=1e-5, head_rate=5e-5,
         warm_up=1000, checkpoint_every=2000, color=0.25, coarse_color=0.25, semantics=1.5, reference_semantics=0.0,
-        known_depth=0.0, sure_depth=0.0, pool=2.5, instance=1.5,
-        mirrored=0.0,
+        known_depth=0.0, sure_depth=0.0, pool=2.5, mirrored=0.0, instance=1.5,
     ),
 }  # fmt: skip
 

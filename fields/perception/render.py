@@ -35,8 +35,8 @@ class Traced(NamedTuple):
     seen: Tensor
 
 
-def references(views: Views, chosen: Tensor, maps: Maps, camera: Camera) -> References:
-    """The ``chosen`` views [V] with their ``maps``, for ``camera``."""
+def references(views: Views, chosen: Tensor | slice, maps: Maps, camera: Camera) -> References:
+    """The ``chosen`` views, V of them, with their ``maps``, for ``camera``."""
     viewmats = relative(views.viewmats[chosen], camera)
     return References(views.pictures(chosen), maps, viewmats, views.Ks[chosen], float(views.near), float(views.far))
 

@@ -29,10 +29,7 @@ class Targets:
     def of(self, chosen: Tensor) -> Targets:
         """Those of the ``chosen`` pictures [V] alone, where the views are."""
         views = self.views
-        few = Views(
-            views.images[chosen], views.viewmats[chosen], views.Ks[chosen], views.near, views.far,
-            views.times[chosen], views.window,
-        )  # fmt: skip
+        few = views.replaced(**{name: getattr(views, name)[chosen] for name in ("images", "viewmats", "Ks", "times")})
         layers = (self.labels, self.instances, self.depths)
         found = (None if layer is None else layer[chosen.cpu()].to(views.images.device) for layer in layers)
         return Targets(self.name, few, *found)

@@ -159,7 +159,7 @@ class PerceptionTrainer:
         ways = directions(camera, pixels.to(novel) + 0.5)
         weights = {name: 0.0 if name in self.missing else weight for name, weight in self.weights.items()}
         semantics = any(weights[name] for name in ("semantics", "distill", "guided", "instance"))
-        before = references(views, torch.arange(config.views), maps, camera)
+        before = references(views, slice(-1), maps, camera)
         traced = trace(field.aggregation, before, ways, semantics, self.generator, bool(weights["coarse_color"]))
         color = pictures[-1, :, y, x].T
         raw = {"color": lambda: losses.color_error(traced.fine.color, color)}

@@ -36,6 +36,10 @@ class Views(nn.Module):
     def __len__(self) -> int:
         return len(self.images)
 
+    def replaced(self, **changes: Tensor) -> Views:
+        """A copy with some of what it is made of changed, by the names of :class:`Views`."""
+        return Views(**{**dict(self.named_buffers()), **changes})
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures."""

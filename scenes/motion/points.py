@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..scene import PointCloud, Scene
+from ..scene import PointCloud, Scene, spread
 from .depth import interpolated, static_depth, trusted_pixels, unprojected
 from .jumps import jumping
 from .masks import motion_masks
@@ -112,7 +112,7 @@ def _filled_points(scene: Scene, known: Tensor, depth: Tensor, count: int, pictu
     import cv2
 
     frames, moving = scene.split("train"), motion_masks(scene, dilate=4)
-    chosen_frames = torch.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().long().unique().tolist()
+    chosen_frames = spread(len(frames), pictures)
     generator = torch.Generator().manual_seed(1)
     positions, colors = [], []
     for t in chosen_frames:

@@ -297,6 +297,8 @@ def test_an_edit_comes_back_from_its_file(tmp_path):
     ({"copies": [{"names": ["ball"], "mirror": "w"}]}, "mirror: expected one of x, y, z"),
     ({"copies": [3]}, "edit.json"),
     ({"gone": [3]}, "edit.json"),
+    ({"gone": [{"names": [], "reach": 1}]}, "gone: expected copies of one name each"),
+    ({"gone": [{"names": ["ball"]}]}, "gone: expected copies of one name each, with their reach"),
     ({"moving": "ball"}, "moving: expected a list of names"),
 ])  # fmt: skip
 def test_a_damaged_edit_is_one_line(tmp_path, change, said):

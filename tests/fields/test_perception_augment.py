@@ -20,10 +20,7 @@ def slanted():
     turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.3, -0.2], [-0.3, 0.0, 0.4], [0.2, -0.4, 0.0]]))
     viewmats = own.views.viewmats.clone()
     viewmats[:, :3] = turn @ viewmats[:, :3]
-    views = own.views
-    return dataclasses.replace(
-        own, views=Views(views.images, viewmats, Ks, views.near, views.far, views.times, views.window)
-    )
+    return dataclasses.replace(own, views=own.views.replaced(viewmats=viewmats, Ks=Ks))
 
 
 def seen(views: Views, points: torch.Tensor) -> torch.Tensor:
